@@ -1,0 +1,1 @@
+//! Little-endian reading and writing with bounds checks, shared by the binary objects.

@@ -1,0 +1,30 @@
+//! Pure bytes and types of the on-disk formats: no I/O happens here.
+//!
+//! ```text
+//! digest    SHA-256 names               name     path components, ref and layer names
+//! meta      mode, owner, time, xattrs   entry    what a directory entry or linked inode is
+//! tree      one directory, binary       links    table of hard-linked inodes, binary
+//! manifest  root filesystem, JSON       error    why bytes were refused
+//! ```
+//!
+//! Invariant: every value has exactly one encoding, and every decoder refuses all other bytes, so a digest names a meaning.
+//! `docs/FORMAT.md` draws the bytes.
+
+mod codec;
+mod digest;
+mod entry;
+mod error;
+mod links;
+mod manifest;
+mod meta;
+mod name;
+mod tree;
+
+pub use digest::{BadDigest, Digest, Hasher};
+pub use entry::{Content, Device, Entry, Kind, LinkNumber, Node, Subtree};
+pub use error::FormatError;
+pub use links::{LinkTable, LinkedInode, encode_links};
+pub use manifest::{Manifest, ManifestKind, RootMeta, Totals};
+pub use meta::{Meta, Mode, Timestamp, Xattr, Xattrs};
+pub use name::{BadLabel, BadName, CONTROL_NAME, LayerName, NAME_MAX, Name, NameBuf, RefName};
+pub use tree::{EncodedTree, Tree, encode_tree};

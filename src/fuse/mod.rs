@@ -1,0 +1,41 @@
+//! The FUSE adapter: decodes, calls `vfs`, maps the error, replies. Nothing else.
+
+/// The files of the control directory, which the adapter shows as `.ctl` at the root of a mount. The adapter does names, inode numbers,
+/// handles, direct I/O and the owner check; the implementation (in `control`) does content and commands.
+pub trait ControlFiles: Send + Sync + 'static {
+    /// Names, and whether each can be written.
+    fn files(&self) -> &[ControlFile];
+    /// Content of file `index` at this moment: taken once per open, read at any offset.
+    fn read(&self, index: usize) -> Result<Vec<u8>, ControlError>;
+    /// Runs what was written to file `index` in one write(2).
+    fn write(&self, index: usize, text: &[u8]) -> Result<(), ControlError>;
+}
+
+/// A file of the control directory.
+#[derive(Debug, Clone, Copy)]
+pub struct ControlFile {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether writing to it runs commands.
+    pub writable: bool,
+}
+
+/// Why a control file couldn't be read or a command failed; the adapter maps it to an errno.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Not a command, or bad arguments: EINVAL.
+    #[error("{0}")]
+    Usage(String),
+    /// What it names isn't there: ENOENT.
+    #[error("{0}")]
+    NotFound(String),
+    /// Can't be done now: EBUSY.
+    #[error("{0}")]
+    Busy(String),
+    /// Can't be done on this mount, e.g. a snapshot of a read-only one: EROFS.
+    #[error("{0}")]
+    Refused(String),
+    /// Tried and failed: EIO.
+    #[error("{0}")]
+    Failed(String),
+}
