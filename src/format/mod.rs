@@ -5,6 +5,8 @@
 //! meta      mode, owner, time, xattrs   entry    what a directory entry or linked inode is
 //! tree      one directory, binary       links    table of hard-linked inodes, binary
 //! manifest  root filesystem, JSON       error    why bytes were refused
+//! inode, sets                           the bytes of inodes and of attribute sets, in trees and link tables alike
+//! codec, text                           fields as bytes, bytes as text
 //! ```
 //!
 //! Invariant: every value has exactly one encoding, and every decoder refuses all other bytes, so a digest names a meaning.
@@ -14,10 +16,13 @@ mod codec;
 mod digest;
 mod entry;
 mod error;
+mod inode;
 mod links;
 mod manifest;
 mod meta;
 mod name;
+mod sets;
+mod text;
 mod tree;
 
 pub use digest::{BadDigest, Digest, Hasher};
