@@ -9,6 +9,7 @@
 
 use super::inode::check_subtree;
 use super::text::{escape, hex, unescape, unhex};
+use super::view::mode_text;
 use super::{Digest, FormatError, Meta, Mode, RefName, Subtree, Timestamp, Xattr, Xattrs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -206,7 +207,7 @@ impl From<&RootMeta> for RootJson {
             entries,
             bytes,
             subdirs,
-            mode: format!("{:04o}", mode.bits()),
+            mode: mode_text(*mode),
             uid: *uid,
             gid: *gid,
             mtime: *mtime,

@@ -16,7 +16,6 @@ use super::{Digest, Entry, FormatError, Kind, Name, NameBuf, Node, Subtree};
 
 const WHAT: &str = "tree object";
 const MAGIC: &[u8; 8] = b"CRN-TREE";
-const VERSION: u32 = 1;
 /// magic, version, count, entries beneath, bytes beneath, subdirectories, sets, length of entries, length of sets.
 const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 4;
 /// Where an entry has its pre-order offset.
@@ -110,7 +109,7 @@ pub fn encode_tree(entries: &[(NameBuf, Entry)]) -> Result<EncodedTree, FormatEr
     let (set_count, set_bytes) = sets.finish()?;
     let mut bytes = Vec::with_capacity(HEADER_LEN + index.len() + records.len() + set_bytes.len());
     bytes.bytes(MAGIC);
-    bytes.u32(VERSION);
+    bytes.u32(Tree::VERSION);
     bytes.u32(count);
     bytes.u64(sums.entries);
     bytes.u64(sums.bytes);
@@ -148,10 +147,13 @@ impl<'a> Record<'a> {
 }
 
 impl Tree {
+    /// The version that is written, and the only one that is read.
+    pub const VERSION: u32 = 1;
+
     /// Decodes strictly: everything that [`encode_tree`] would not have written is refused.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, FormatError> {
         let mut header = Reader::new(&bytes, 0);
-        header.stamp(WHAT, MAGIC, VERSION)?;
+        header.stamp(WHAT, MAGIC, Self::VERSION)?;
         let count = header.u32()?;
         let claimed = Sums { entries: header.u64()?, bytes: header.u64()?, subdirs: header.u32()? };
         let (sets, records, set_bytes) = (header.u32()?, header.u32()?, header.u32()?);
@@ -176,6 +178,11 @@ impl Tree {
     /// The sums over the directory, with `digest` as the tree's name.
     pub fn subtree(&self, digest: Digest) -> Subtree {
         self.sums.subtree(digest)
+    }
+
+    /// Entries beneath, bytes beneath, and directories directly inside: what [`Tree::subtree`] says without the digest.
+    pub(super) fn sums(&self) -> (u64, u64, u32) {
+        (self.sums.entries, self.sums.bytes, self.sums.subdirs)
     }
 
     /// Index of the entry called `name`: a binary search over the raw bytes.
