@@ -42,6 +42,8 @@ pub struct Subtree {
     pub entries: u64,
     /// Bytes of the regular files beneath; hard-linked inodes aren't counted, for they belong to no one directory.
     pub bytes: u64,
+    /// Directories beneath, at every depth.
+    pub dirs: u64,
     /// Directories directly inside; the directory's link count is two more.
     pub subdirs: u32,
 }
@@ -85,6 +87,21 @@ pub enum Kind {
     Fifo,
     /// Unix socket.
     Socket,
+}
+
+impl Kind {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Dir => "dir",
+            Self::Symlink => "symlink",
+            Self::Char => "char",
+            Self::Block => "block",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+        }
+    }
 }
 
 impl Content {

@@ -14,7 +14,6 @@ use super::{Content, FormatError, LinkNumber, Meta};
 
 const WHAT: &str = "table of linked inodes";
 const MAGIC: &[u8; 8] = b"CRN-LINK";
-const VERSION: u32 = 1;
 /// magic, version, count, sets, length of slots, length of sets.
 const HEADER_LEN: usize = 8 + 4 + 4 + 4 + 4 + 4;
 
@@ -63,7 +62,7 @@ pub fn encode_links(slots: &[Option<LinkedInode>]) -> Result<Vec<u8>, FormatErro
     let (set_count, set_bytes) = sets.finish()?;
     let mut bytes = Vec::with_capacity(HEADER_LEN + index.len() + records.len() + set_bytes.len());
     bytes.bytes(MAGIC);
-    bytes.u32(VERSION);
+    bytes.u32(LinkTable::VERSION);
     bytes.u32(count);
     bytes.u32(set_count);
     bytes.u32(count32(records.len(), "bytes of linked inodes")?);
@@ -102,10 +101,13 @@ impl<'a> Record<'a> {
 }
 
 impl LinkTable {
+    /// The version that is written, and the only one that is read.
+    pub const VERSION: u32 = 1;
+
     /// Decodes strictly.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, FormatError> {
         let mut header = Reader::new(&bytes, 0);
-        header.stamp(WHAT, MAGIC, VERSION)?;
+        header.stamp(WHAT, MAGIC, Self::VERSION)?;
         let (count, sets, records, set_bytes) = (header.u32()?, header.u32()?, header.u32()?, header.u32()?);
         let table = Table::new(bytes, &Lengths { header: HEADER_LEN, count, records, sets, set_bytes })?;
         check_slots(&table)?;

@@ -16,9 +16,8 @@ use super::{Digest, Entry, FormatError, Kind, Name, NameBuf, Node, Subtree};
 
 const WHAT: &str = "tree object";
 const MAGIC: &[u8; 8] = b"CRN-TREE";
-const VERSION: u32 = 1;
 /// magic, version, count, entries beneath, bytes beneath, subdirectories, sets, length of entries, length of sets.
-const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 4;
+const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 8 + 8 + 4 + 4 + 4 + 4;
 /// Where an entry has its pre-order offset.
 const OFFSET_AT: usize = HEAD_LEN;
 
@@ -43,6 +42,7 @@ pub struct EncodedTree {
 struct Sums {
     entries: u64,
     bytes: u64,
+    dirs: u64,
     subdirs: u32,
 }
 
@@ -61,6 +61,7 @@ impl Sums {
             Payload::Dir(beneath) => {
                 self.entries += beneath.entries;
                 self.bytes += beneath.bytes;
+                self.dirs += 1 + beneath.dirs;
                 self.subdirs += 1;
             }
             _ => {}
@@ -75,8 +76,8 @@ impl Sums {
     }
 
     fn subtree(self, tree: Digest) -> Subtree {
-        let Self { entries, bytes, subdirs } = self;
-        Subtree { tree, entries, bytes, subdirs }
+        let Self { entries, bytes, dirs, subdirs } = self;
+        Subtree { tree, entries, bytes, dirs, subdirs }
     }
 }
 
@@ -110,10 +111,11 @@ pub fn encode_tree(entries: &[(NameBuf, Entry)]) -> Result<EncodedTree, FormatEr
     let (set_count, set_bytes) = sets.finish()?;
     let mut bytes = Vec::with_capacity(HEADER_LEN + index.len() + records.len() + set_bytes.len());
     bytes.bytes(MAGIC);
-    bytes.u32(VERSION);
+    bytes.u32(Tree::VERSION);
     bytes.u32(count);
     bytes.u64(sums.entries);
     bytes.u64(sums.bytes);
+    bytes.u64(sums.dirs);
     bytes.u32(sums.subdirs);
     bytes.u32(set_count);
     bytes.u32(count32(records.len(), "bytes of entries")?);
@@ -148,12 +150,16 @@ impl<'a> Record<'a> {
 }
 
 impl Tree {
+    /// The version that is written, and the only one that is read.
+    pub const VERSION: u32 = 1;
+
     /// Decodes strictly: everything that [`encode_tree`] would not have written is refused.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, FormatError> {
         let mut header = Reader::new(&bytes, 0);
-        header.stamp(WHAT, MAGIC, VERSION)?;
+        header.stamp(WHAT, MAGIC, Self::VERSION)?;
         let count = header.u32()?;
-        let claimed = Sums { entries: header.u64()?, bytes: header.u64()?, subdirs: header.u32()? };
+        let claimed =
+            Sums { entries: header.u64()?, bytes: header.u64()?, dirs: header.u64()?, subdirs: header.u32()? };
         let (sets, records, set_bytes) = (header.u32()?, header.u32()?, header.u32()?);
         let table = Table::new(bytes, &Lengths { header: HEADER_LEN, count, records, sets, set_bytes })?;
         let sums = check_entries(&table)?;
@@ -176,6 +182,11 @@ impl Tree {
     /// The sums over the directory, with `digest` as the tree's name.
     pub fn subtree(&self, digest: Digest) -> Subtree {
         self.sums.subtree(digest)
+    }
+
+    /// Entries, bytes and directories beneath, and directories directly inside: what [`Tree::subtree`] says without the digest.
+    pub(super) fn sums(&self) -> (u64, u64, u64, u32) {
+        (self.sums.entries, self.sums.bytes, self.sums.dirs, self.sums.subdirs)
     }
 
     /// Index of the entry called `name`: a binary search over the raw bytes.
@@ -210,7 +221,7 @@ impl Tree {
 
     /// Name of entry `index`. Panics when `index >= len()`.
     pub fn name(&self, index: usize) -> Name<'_> {
-        Name::new(self.raw_name(index)).expect("names were checked when the tree was decoded")
+        Name::checked_before(self.raw_name(index))
     }
 
     /// Pre-order offset of entry `index` from the directory: 1 for the first, and for each later one the offset of the one before,
@@ -290,7 +301,7 @@ mod tests {
 
     fn dir(entries: u64, bytes: u64, subdirs: u32) -> Entry {
         let tree = Digest::of(b"tree");
-        Entry::Inode(Meta::default(), Node::Dir(Subtree { tree, entries, bytes, subdirs }))
+        Entry::Inode(Meta::default(), Node::Dir(Subtree { tree, entries, bytes, dirs: u64::from(subdirs), subdirs }))
     }
 
     fn tree(entries: &[(&[u8], Entry)]) -> Result<EncodedTree, FormatError> {
