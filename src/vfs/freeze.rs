@@ -9,7 +9,7 @@
 //! A crash, or a snapshot that fails, leaves sealed content: whole, readable, and copied up by the next write.
 
 use super::error::{Result, VfsError};
-use super::sync::mtime_of;
+use super::sync::{ctime_of, mtime_of};
 use super::types::{ContentKey, Ino};
 use super::{Base, Fs, Upper};
 use crate::format::NameBuf;
@@ -86,7 +86,9 @@ impl Fs {
             let id = DataId { ino, generation };
             let sealed = matches!(record.body, Body::File { content: FileContent::Sealed, .. });
             if !sealed {
-                record.meta.mtime = mtime_of(&upper.layer.data().metadata(id)?);
+                let metadata = upper.layer.data().metadata(id)?;
+                record.meta.mtime = mtime_of(&metadata);
+                record.ctime = record.ctime.max(ctime_of(&metadata));
             }
             let source = if written.contains(&ino) && !sealed {
                 Source::Copy(self.copy_of(upper, id)?)
