@@ -60,7 +60,7 @@ pub(super) struct Adapter {
     pub(super) passthrough: bool,
     /// Opening a directory needs no request.
     pub(super) no_opendir: bool,
-    /// What the final sync said.
+    /// What closing the filesystem said.
     pub(super) farewell: Arc<Mutex<Option<VfsError>>>,
 }
 
@@ -198,8 +198,8 @@ impl Filesystem for Adapter {
     }
 
     fn destroy(&mut self) {
-        if let Err(error) = self.fs.sync() {
-            tracing::error!(%error, "the final sync failed");
+        if let Err(error) = self.fs.close() {
+            tracing::error!(%error, "closing the filesystem failed");
             *self.farewell.lock() = Some(error);
         }
     }

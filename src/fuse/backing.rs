@@ -11,7 +11,7 @@
 use super::errno;
 use super::metrics::Events;
 use crate::format::Digest;
-use crate::vfs::{ContentKey, Ino, Opened};
+use crate::vfs::{ContentKey, Fs, Ino, Opened, VfsError};
 use fuser::BackingId;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -103,33 +103,35 @@ impl Backings {
         self.available.load(Relaxed)
     }
 
-    /// The registration of what was opened, made by `register` unless it is kept from before; `None` when it can't be had.
+    /// The registration of what was opened, made by `register` unless it is kept from before; `None` when passthrough can't be had.
     pub(super) fn get(
         &self,
+        fs: &Fs,
         opened: &Opened,
         events: &Events,
         register: impl FnOnce(&File) -> io::Result<BackingId>,
-    ) -> Option<Arc<Backing>> {
+    ) -> Result<Option<Arc<Backing>>, VfsError> {
         if !self.available() {
-            return None;
+            return Ok(None);
         }
         let key = Key::from(opened.content);
         if let Some(kept) = self.kept.lock().get(&key).filter(|kept| kept.content == opened.content) {
             events.backings_reused.fetch_add(1, Relaxed);
-            return Some(Arc::clone(kept));
+            return Ok(Some(Arc::clone(kept)));
         }
-        let made = HostFile::of(&opened.file).and_then(|host| Ok((host, register(&opened.file)?)));
+        let file = opened.file(fs)?;
+        let made = HostFile::of(&file).and_then(|host| Ok((host, register(&file)?)));
         match made {
             Ok((host, id)) => {
                 events.backings_registered.fetch_add(1, Relaxed);
                 let backing = Arc::new(Backing { id, content: opened.content, host });
                 self.kept.lock().put(key, Arc::clone(&backing));
-                Some(backing)
+                Ok(Some(backing))
             }
             Err(error) => {
                 events.backings_failed.fetch_add(1, Relaxed);
                 self.give_up_on(&error);
-                None
+                Ok(None)
             }
         }
     }

@@ -44,23 +44,34 @@ impl Adapter {
                 Ok(())
             }
             Node::File(ino) => {
-                let mut fault = None;
+                let (mut fault, mut left_over) = (None, None);
                 self.fs.read_dir(ino, cookie, attrs, &mut |listed| {
                     if self.control.is_some() && ControlDir::is_at(node, listed.name) {
                         return true;
                     }
-                    let going_on = if attrs { self.push_plus(&listed, push) } else { Ok(push(plain(&listed))) };
+                    let going_on =
+                        if attrs { self.push_plus(&listed, push, &mut left_over) } else { Ok(push(plain(&listed))) };
                     going_on.unwrap_or_else(|refusal| {
                         fault = Some(refusal.into());
                         false
                     })
                 })?;
+                // Only now, for the filesystem holds its locks while it lists.
+                if let Some(node) = left_over {
+                    self.forget_node(node, 1);
+                }
                 fault.map_or(Ok(()), Err)
             }
         }
     }
 
-    fn push_plus(&self, listed: &Listed<'_>, push: &mut dyn FnMut(Line<'_>) -> bool) -> Result<bool, Refusal> {
+    /// `left_over`: a node that was counted, but for which the reply had no room.
+    fn push_plus(
+        &self,
+        listed: &Listed<'_>,
+        push: &mut dyn FnMut(Line<'_>) -> bool,
+        left_over: &mut Option<u64>,
+    ) -> Result<bool, Refusal> {
         let line = plain(listed);
         // The kernel takes no attributes of these two, and doesn't count them.
         if matches!(listed.name, b"." | b"..") {
@@ -73,7 +84,7 @@ impl Adapter {
         let keep = if published.alias { Duration::ZERO } else { convert::FOREVER };
         let taken = push(Line { attr: Some((shown, keep)), ..line });
         if !taken {
-            self.forget_node(published.node, 1);
+            *left_over = Some(published.node);
         }
         Ok(taken)
     }

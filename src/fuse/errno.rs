@@ -4,6 +4,7 @@
 
 use super::ControlError;
 use crate::format::BadName;
+use crate::layer::LayerError;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
 use fuser::Errno;
@@ -116,7 +117,9 @@ fn of_vfs(error: &VfsError) -> Errno {
         VfsError::Quota => Errno::EDQUOT,
         // What the kernel itself answers once the daemon is gone.
         VfsError::ShuttingDown => Errno::ENOTCONN,
+        VfsError::Busy(_) => Errno::EBUSY,
         VfsError::Store(error) => of_store(error),
+        VfsError::Layer(error) => of_layer(error),
         VfsError::Io { source, .. } => of_host(source),
     }
 }
@@ -124,6 +127,15 @@ fn of_vfs(error: &VfsError) -> Errno {
 fn of_store(error: &StoreError) -> Errno {
     match error {
         StoreError::Io { source, .. } => of_host(source),
+    }
+}
+
+fn of_layer(error: &LayerError) -> Errno {
+    match error {
+        LayerError::Data { source, .. } => of_host(source),
+        // A full disk shows itself in the database too.
+        LayerError::Open { .. } | LayerError::Database { .. } => error.io().map_or(Errno::EIO, of_host),
+        LayerError::Version { .. } | LayerError::Record { .. } => Errno::EIO,
     }
 }
 

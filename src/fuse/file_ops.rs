@@ -4,7 +4,7 @@ use super::adapter::{Adapter, Entry, Node};
 use super::backing::Backing;
 use super::convert;
 use super::errno::{Fault, Refusal};
-use super::io_mode::{self, Conflict, Grant, Live, Opening, Wish};
+use super::io_mode::{self, Grant, Live, NotAdmitted, Opening, Wish};
 use crate::vfs::{Caller, ContentKey, HandleId, OpenMode, Opened, Seek};
 use fuser::{BackingId, FopenFlags, OpenAccMode, OpenFlags};
 use std::ffi::OsStr;
@@ -122,14 +122,17 @@ impl Adapter {
         let wish = if self.backings.available() { io_mode::wish(opening) } else { Wish::Cached };
         let compare = |live: &Backing| match live {
             live if live.content() == content => Live::SameContent,
-            live if live.is_same_file(&opened.file) => Live::SameHostFile,
+            live if opened.file(&self.fs).is_ok_and(|file| live.is_same_file(&file)) => Live::SameHostFile,
             _ => Live::OtherContent,
         };
         let events = &self.metrics.events;
         let grant = self
             .modes
-            .admit(node, wish, flags.mode.write, compare, || self.backings.get(opened, events, register))
-            .map_err(|Conflict| None)?;
+            .admit(node, wish, flags.mode.write, compare, || self.backings.get(&self.fs, opened, events, register))
+            .map_err(|why| match why {
+                NotAdmitted::Conflict => None,
+                NotAdmitted::Failed(error) => Some(error.into()),
+            })?;
         Ok(match grant {
             Grant::Passthrough(backing) => {
                 events.opens_passthrough.fetch_add(1, Relaxed);

@@ -10,7 +10,7 @@
 //! Locking: a shard's lock is held while a backing is registered, which calls into the kernel but waits for no request.
 
 use super::backing::Backing;
-use crate::vfs::ContentKey;
+use crate::vfs::{ContentKey, VfsError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,9 +91,14 @@ pub(super) enum Grant {
     Cached,
 }
 
-/// The node has live opens on other content.
+/// Why an open isn't admitted.
 #[derive(Debug)]
-pub(super) struct Conflict;
+pub(super) enum NotAdmitted {
+    /// The node has live opens on other content.
+    Conflict,
+    /// The content can't be opened.
+    Failed(VfsError),
+}
 
 /// The modes of all nodes with live opens.
 #[derive(Debug)]
@@ -124,8 +129,8 @@ impl OpenModes {
         wish: Wish,
         for_writing: bool,
         compare: impl FnOnce(&Backing) -> Live,
-        register: impl FnOnce() -> Option<Arc<Backing>>,
-    ) -> Result<Grant, Conflict> {
+        register: impl FnOnce() -> Result<Option<Arc<Backing>>, VfsError>,
+    ) -> Result<Grant, NotAdmitted> {
         let mut shard = self.shard(node).lock();
         let opens = shard.get_mut(&node);
         let live = opens.as_ref().map(|opens| match &opens.grant {
@@ -133,9 +138,9 @@ impl OpenModes {
             Grant::Cached => Live::Cached,
         });
         let grant = match decide(live, wish, for_writing) {
-            Decision::Elsewhere => return Err(Conflict),
+            Decision::Elsewhere => return Err(NotAdmitted::Conflict),
             Decision::Cached => Grant::Cached,
-            Decision::Passthrough => register().map_or(Grant::Cached, Grant::Passthrough),
+            Decision::Passthrough => register().map_err(NotAdmitted::Failed)?.map_or(Grant::Cached, Grant::Passthrough),
             Decision::Join => match &opens {
                 Some(opens) => opens.grant.clone(),
                 None => Grant::Cached,
@@ -201,15 +206,15 @@ mod tests {
     #[test]
     fn a_mode_ends_with_the_last_open() {
         let modes = OpenModes::default();
-        let admit = |wish, backing: fn() -> Option<Arc<Backing>>| {
+        let admit = |wish, backing: fn() -> Result<Option<Arc<Backing>>, VfsError>| {
             matches!(modes.admit(3, wish, false, |_| Live::OtherContent, backing), Ok(Grant::Cached))
         };
-        assert!(admit(Wish::Cached, || None));
+        assert!(admit(Wish::Cached, || Ok(None)));
         // No backing is asked for while a cached open lives.
         assert!(admit(Wish::Passthrough, || panic!("must stay cached")));
         modes.release(3);
         modes.release(3);
-        assert!(admit(Wish::Passthrough, || None));
+        assert!(admit(Wish::Passthrough, || Ok(None)));
         modes.release(3);
         modes.release(3);
     }

@@ -22,24 +22,13 @@ impl Adapter {
             Node::File(ino) => {
                 let attr = match bytes {
                     b"." => Some(self.fs.attr(ino)?),
-                    b".." => Some(self.fs.attr(self.parent_of(ino)?)?),
+                    // Only file handles ask for it: the kernel knows the parents of all else.
+                    b".." => Some(self.fs.attr(self.fs.parent(ino)?)?),
                     _ => self.fs.lookup(ino, convert::name(name)?)?,
                 };
                 Ok(attr.map(|attr| self.entry(&attr)))
             }
         }
-    }
-
-    /// Only file handles ask for it: the kernel knows the parents of all else.
-    fn parent_of(&self, dir: Ino) -> Result<Ino, Fault> {
-        let mut parent = None;
-        self.fs.read_dir(dir, 0, false, &mut |listed| {
-            if listed.name == b".." {
-                parent = Some(listed.ino);
-            }
-            parent.is_none()
-        })?;
-        Ok(parent.ok_or(VfsError::Stale(dir))?)
     }
 
     /// The directory in which `name` may be made or removed.
