@@ -33,3 +33,4 @@ pub use options::{ImportOptions, Limits};
 pub use progress::Progress;
 pub use publish::Imported;
 use publish::Tally;
+pub use tar::import_tar;

@@ -61,7 +61,9 @@ fn serve<J>(queued: Receiver<J>, failure: &Failure, work: &impl Fn(&mut Vec<u8>,
             continue;
         }
         if let Err(error) = work(&mut buffer, job) {
-            failure.first.lock().get_or_insert(error);
+            if !matches!(error, IngestError::Stopped) {
+                failure.first.lock().get_or_insert(error);
+            }
             failure.failed.store(true, Ordering::Relaxed);
         }
     }
