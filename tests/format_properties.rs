@@ -1,5 +1,7 @@
 //! Formats, by property: what is encoded comes back, and what a decoder accepts is what the encoder writes.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
 use cairnfs::format::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
-//! Raw system calls: the only unsafe code.
+//! Raw system calls: the only place for `unsafe`.
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
 pub mod at;
+pub mod copy;
 pub mod xattrs;
