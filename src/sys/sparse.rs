@@ -38,44 +38,10 @@ pub fn copy(from: &File, to: &File) -> io::Result<u64> {
     while at < length {
         let Some(start) = data(from, at)? else { break };
         let end = hole(from, start)?.unwrap_or(length).min(length);
-        copy_range(from, to, start, end)?;
+        super::copy::copy_range(from, start, to, start, end - start)?;
         at = end.max(start + 1);
     }
     Ok(length)
-}
-
-fn copy_range(from: &File, to: &File, mut at: u64, end: u64) -> io::Result<()> {
-    while at < end {
-        let step = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
-        let (mut source, mut target) = (at.cast_signed(), at.cast_signed());
-        match nix::fcntl::copy_file_range(from, Some(&mut source), to, Some(&mut target), step) {
-            Ok(0) => return Ok(()), // the source became shorter
-            Ok(done) => at += done as u64,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EXDEV | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::ETXTBSY) => {
-                return copy_by_buffer(from, to, at, end);
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
-fn copy_by_buffer(from: &File, to: &File, mut at: u64, end: u64) -> io::Result<()> {
-    let mut buffer = vec![0; 256 * 1024];
-    while at < end {
-        let want = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        match from.read_at(&mut buffer[..want], at) {
-            Ok(0) => return Ok(()),
-            Ok(got) => {
-                to.write_all_at(&buffer[..got], at)?;
-                at += got as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Writes `bytes` at `offset` of a file that has no data there yet, leaving out long runs of zeros. The caller sets the file's length
