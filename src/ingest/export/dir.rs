@@ -12,7 +12,7 @@ use crate::ingest::trail::Trail;
 use crate::ingest::{IngestError, Progress};
 use crate::store::Store;
 use crate::sys::at::{self, NodeType};
-use crate::sys::reflink;
+use crate::sys::copy;
 use crate::sys::xattrs::{self, Of};
 use std::collections::HashMap;
 use std::io;
@@ -137,7 +137,7 @@ impl DirWriter<'_> {
         let blob = content::open(self.store, digest, size, &trail)?;
         let file = at::create_at(self.dirs.top(), place.name);
         let file = file.map_err(|source| content::failed("make the file", &trail, source))?;
-        reflink::reflink_or_copy(&blob, &file).map_err(|source| content::failed("write", &trail, source))?;
+        copy::copy_prefix(&blob, &file, size).map_err(|source| content::failed("write", &trail, source))?;
         self.progress.add_bytes(size);
         self.restore(&Target::Fd(file.as_fd()), meta, &trail, false);
         Ok(true)
