@@ -1,4 +1,21 @@
-//! Raw system calls: the only place for `unsafe`.
+//! System calls that the standard library lacks, one file per subject. The only module that may hold `unsafe` or name `libc`.
+//!
+//! ```text
+//! at        files by directory and name          xattrs    extended attributes
+//! copy      content between host files           sparse    copy and write files without filling their holes
+//! reflink   share extents between files          tmpfile   files without a name
+//! rename    without replacing, and exchanging    syncfs    make a whole filesystem durable
+//! flock     locks that die with their owner      times     set modification times
+//! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
+pub mod at;
 pub mod copy;
+pub mod flock;
+pub mod reflink;
+pub mod rename;
+pub mod sparse;
+pub mod syncfs;
+pub mod times;
+pub mod tmpfile;
+pub mod xattrs;
