@@ -87,6 +87,21 @@ pub enum Kind {
     Socket,
 }
 
+impl Kind {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Dir => "dir",
+            Self::Symlink => "symlink",
+            Self::Char => "char",
+            Self::Block => "block",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+        }
+    }
+}
+
 impl Content {
     /// Its type.
     pub fn kind(&self) -> Kind {

@@ -55,6 +55,12 @@ pub enum FormatError {
         /// The field.
         field: &'static str,
     },
+    /// A field of the header that isn't what follows from the rest.
+    #[error("the header's {field} disagrees with the content")]
+    Header {
+        /// The field.
+        field: &'static str,
+    },
     /// Extended attributes out of order, duplicate or over their limits.
     #[error("extended attributes are out of order, duplicate or too long")]
     BadXattrs,
@@ -67,6 +73,14 @@ pub enum FormatError {
     /// A manifest that isn't the JSON it should be.
     #[error("not a manifest: {0}")]
     Json(String),
+    /// A manifest's field with a value that can't be.
+    #[error("manifest: `{field}` {why}")]
+    Manifest {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A digest in a manifest.
     #[error(transparent)]
     Digest(#[from] BadDigest),

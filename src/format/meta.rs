@@ -6,9 +6,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: seconds since the epoch, negative before it, and 0 to 999,999,999 nanoseconds after that second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "RawTimestamp")]
 pub struct Timestamp {
     secs: i64,
     nanos: u32,
+}
+
+/// What a serialised time may hold before it is checked.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTimestamp {
+    secs: i64,
+    nanos: u32,
+}
+
+impl TryFrom<RawTimestamp> for Timestamp {
+    type Error = &'static str;
+
+    fn try_from(raw: RawTimestamp) -> Result<Self, Self::Error> {
+        Self::new(raw.secs, raw.nanos).ok_or("nanoseconds aren't below 1,000,000,000")
+    }
 }
 
 impl Timestamp {

@@ -5,6 +5,9 @@
 //! meta      mode, owner, time, xattrs   entry    what a directory entry or linked inode is
 //! tree      one directory, binary       links    table of hard-linked inodes, binary
 //! manifest  root filesystem, JSON       error    why bytes were refused
+//! view      trees and link tables as JSON, to be looked at
+//! inode, sets                           the bytes of inodes and of attribute sets, in trees and link tables alike
+//! codec, text                           fields as bytes, bytes as text
 //! ```
 //!
 //! Invariant: every value has exactly one encoding, and every decoder refuses all other bytes, so a digest names a meaning.
@@ -14,11 +17,15 @@ mod codec;
 mod digest;
 mod entry;
 mod error;
+mod inode;
 mod links;
 mod manifest;
 mod meta;
 mod name;
+mod sets;
+mod text;
 mod tree;
+mod view;
 
 pub use digest::{BadDigest, Digest, Hasher};
 pub use entry::{Content, Device, Entry, Kind, LinkNumber, Node, Subtree};
@@ -28,3 +35,4 @@ pub use manifest::{Manifest, ManifestKind, RootMeta, Totals};
 pub use meta::{Meta, Mode, Timestamp, Xattr, Xattrs};
 pub use name::{BadLabel, BadName, CONTROL_NAME, LayerName, NAME_MAX, Name, NameBuf, RefName};
 pub use tree::{EncodedTree, Tree, encode_tree};
+pub use view::{links_json, tree_json};
