@@ -1,359 +1,113 @@
-//! The kernel-free filesystem: a base of clean nodes, and a layer of dirty ones, by inode number.
+//! The kernel-free filesystem: a base of clean nodes and a layer of dirty ones, both by inode number.
+//!
+//! ```text
+//! types     words exchanged with the adapter      base      clean nodes of the manifest
+//! node      what an inode is, clean or dirty      namespace lookup, make, unlink, rename, link
+//! dirs      listings                              attrs     getattr, setattr      xattrs, acl
+//! open      open files and handles                content   read, write, fallocate, seek, copy
+//! copy_up   clean content becomes dirty           sync      fsync, statfs
+//! ```
+//! An inode is dirty when the layer has a record of its number; a directory's entries are its base tree's, changed by the layer's name
+//! records. There are no whiteouts and no merged listings; renaming a directory moves one record.
+//!
+//! Locking, outermost first
+//! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once;
+//! 2. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
+//! 3. `open`'s tables, `views`: leaves, held for look-ups only.
+//!
+//! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
-// Signatures that `fuse`, `snapshot`, `control` and `cli` build on.
+pub mod acl;
+mod attrs;
+mod base;
+mod content;
+mod copy_up;
+mod dirs;
+mod error;
+mod namespace;
+mod node;
+mod open;
+mod sync;
+mod types;
+mod xattrs;
 
-use crate::format::*;
-use crate::store::{Store, StoreError};
-use std::fs::File;
+pub use base::{Base, BaseInode, child_ino, link_ino, link_number};
+pub use error::{Result, VfsError};
+pub use open::Opened;
+pub use types::{
+    Attr, Caller, ContentKey, HandleId, Ino, Listed, Make, OpenMode, RenameMode, Seek, SetAttr, SetTime, StatFs,
+    XattrMode,
+};
+
+use crate::format::Digest;
+use crate::layer::{DataId, Layer};
+use crate::store::Store;
+use lru::LruCache;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// An inode number. The root is 1. Clean inodes are numbered in pre-order of the base; linked inodes from 2^40; new ones from 2^41;
-/// numbers from 2^42 are never used here and are free for the adapter (control directory, aliases).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Ino(pub u64);
-
-impl Ino {
-    /// The root directory.
-    pub const ROOT: Self = Self(1);
-    /// First number that the filesystem never gives out.
-    pub const END: Self = Self(1 << 42);
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
-    /// User.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Process (0 when it is in another pid namespace).
-    pub pid: u32,
-}
-
-/// Attributes of an inode, as stat(2) tells them.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Attr {
-    pub ino: Ino,
-    pub kind: Kind,
-    pub mode: Mode,
-    pub nlink: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub rdev: Device,
-    pub size: u64,
-    /// 512-byte blocks
-    pub blocks: u64,
-    pub atime: Timestamp,
-    pub mtime: Timestamp,
-    pub ctime: Timestamp,
-}
-
-/// A time to set.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub enum SetTime {
-    Now,
-    To(Timestamp),
-}
-
-/// What setattr changes.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)]
-pub struct SetAttr {
-    pub mode: Option<Mode>,
-    pub uid: Option<u32>,
-    pub gid: Option<u32>,
-    pub size: Option<u64>,
-    pub atime: Option<SetTime>,
-    pub mtime: Option<SetTime>,
-    pub ctime: Option<Timestamp>,
-    pub handle: Option<HandleId>,
-}
-
-/// An open file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct HandleId(pub u64);
-
-/// Which bytes an open file reads: equal keys, equal host file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ContentKey {
-    /// An immutable blob; never handed out for a write open.
-    Blob(Digest),
-    /// A file of the layer, and which copy-up of the inode made it.
-    Data(Ino, u32),
-}
-
-/// A file just opened.
-#[derive(Debug)]
-pub struct Opened {
-    /// For read, write, release.
-    pub handle: HandleId,
-    /// Which bytes.
-    pub content: ContentKey,
-    /// The host file, for passthrough. Opened read-only for a blob, read-write for a layer's file.
-    pub file: Arc<File>,
-    /// Length in bytes now.
-    pub size: u64,
-    /// The content is what the base has and never was anything else in this mount: cached pages may be kept.
-    pub pristine: bool,
-}
-
-/// How to open.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OpenMode {
-    /// For writing (or both).
-    pub write: bool,
-    /// Cut to zero length.
-    pub truncate: bool,
-}
-
-/// What `make` makes.
-#[derive(Clone, Debug)]
-pub enum Make {
-    /// mknod of a regular file, device, fifo or socket.
-    Node(Kind, Device),
-    /// mkdir.
-    Dir,
-    /// symlink to the target.
-    Symlink(Box<[u8]>),
-}
-
-/// rename(2)'s flags.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum RenameMode {
-    Replace,
-    NoReplace,
-    Exchange,
-}
-
-/// setxattr(2)'s flags.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum XattrMode {
-    Set,
-    Create,
-    Replace,
-}
-
-/// lseek(2)'s SEEK_DATA and SEEK_HOLE.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Seek {
-    Data,
-    Hole,
-}
-
-/// One entry of a directory listing. `cookie` is stable and resumes after this entry.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Listed<'a> {
-    pub name: &'a [u8],
-    pub ino: Ino,
-    pub kind: Kind,
-    pub cookie: u64,
-    /// Present when attributes were asked for; never for `.` and `..`.
-    pub attr: Option<Attr>,
-}
-
-/// File system totals for statfs.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
-pub struct StatFs {
-    pub block_size: u32,
-    pub blocks: u64,
-    pub free: u64,
-    pub available: u64,
-    pub files: u64,
-    pub files_free: u64,
-}
-
-/// Why an operation failed; `fuse::errno` maps each to its errno in one exhaustive match.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum VfsError {
-    #[error("no such file or directory")]
-    NotFound,
-    #[error("inode {0:?} is gone")]
-    Stale(Ino),
-    #[error("exists already")]
-    Exists,
-    #[error("not a directory")]
-    NotDir,
-    #[error("is a directory")]
-    IsDir,
-    #[error("directory isn't empty")]
-    NotEmpty,
-    #[error("read-only file system")]
-    ReadOnly,
-    #[error("not permitted")]
-    NotPermitted,
-    #[error("access denied")]
-    AccessDenied,
-    #[error("invalid argument")]
-    Invalid,
-    #[error("name too long")]
-    NameTooLong,
-    #[error("no such attribute")]
-    NoAttribute,
-    #[error("buffer too small")]
-    Range,
-    #[error("too many links")]
-    TooManyLinks,
-    #[error("file too large")]
-    TooLarge,
-    #[error("argument list too long")]
-    TooBig,
-    #[error("no data past this offset")]
-    NoData,
-    #[error("operation not supported")]
-    Unsupported,
-    #[error("bad file handle")]
-    BadHandle,
-    #[error("quota exceeded")]
-    Quota,
-    #[error("the mount is shutting down")]
-    ShuttingDown,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{context}: {source}")]
-    Io {
-        context: String,
-        #[source]
-        source: std::io::Error,
-    },
-    // owner adds Layer(LayerError) ...
-}
-
-type Result<T> = std::result::Result<T, VfsError>;
+const COPY_STRIPES: usize = 64;
+/// Listings of dirty directories kept in memory.
+const VIEWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 isn't zero");
 
 /// A mounted filesystem. Every method takes `&self` and may be called from any thread.
 #[derive(Debug)]
-pub struct Fs {}
+pub struct Fs {
+    base: Base,
+    upper: Option<Upper>,
+    open: open::OpenTable,
+}
 
-#[allow(missing_docs)]
+/// The writable side.
+#[derive(Debug)]
+struct Upper {
+    layer: Layer,
+    tree_lock: RwLock<()>,
+    copy_locks: [Mutex<()>; COPY_STRIPES],
+    views: Mutex<LruCache<Ino, Arc<dirs::DirView>>>,
+    /// Data files that a snapshot is reading: a later write copies them up again.
+    frozen: Mutex<HashSet<DataId>>,
+    /// Unlinked inodes that the kernel forgot while they were open.
+    forgotten: Mutex<HashSet<Ino>>,
+}
+
 impl Fs {
     /// A read-only filesystem over a manifest.
-    pub fn read_only(_store: &Store, _manifest: Digest) -> Result<Self> {
-        todo!()
+    pub fn read_only(store: &Store, manifest: Digest) -> Result<Self> {
+        Ok(Self { base: Base::open(store, manifest)?, upper: None, open: open::OpenTable::default() })
     }
-    // with_layer(layer::Layer) follows
+
+    /// A writable filesystem: `layer` on the manifest that it was made on.
+    pub fn with_layer(store: &Store, manifest: Digest, layer: Layer) -> Result<Self> {
+        let upper = Upper {
+            layer,
+            tree_lock: RwLock::new(()),
+            copy_locks: [const { Mutex::new(()) }; COPY_STRIPES],
+            views: Mutex::new(LruCache::new(VIEWS)),
+            frozen: Mutex::new(HashSet::new()),
+            forgotten: Mutex::new(HashSet::new()),
+        };
+        Ok(Self { base: Base::open(store, manifest)?, upper: Some(upper), open: open::OpenTable::default() })
+    }
+
+    /// Whether nothing can be changed.
     pub fn is_read_only(&self) -> bool {
-        todo!()
+        self.upper.is_none()
     }
-    /// `None`: no such name (cache it as a negative entry).
-    pub fn lookup(&self, _parent: Ino, _name: Name<'_>) -> Result<Option<Attr>> {
-        todo!()
+
+    /// The base.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
-    /// The kernel dropped the inode; reclaims an unlinked one.
-    pub fn forget(&self, _ino: Ino) {
-        todo!()
+
+    /// The layer, when there is one.
+    pub fn layer(&self) -> Option<&Layer> {
+        self.upper.as_ref().map(|upper| &upper.layer)
     }
-    pub fn attr(&self, _ino: Ino) -> Result<Attr> {
-        todo!()
-    }
-    pub fn set_attr(&self, _caller: Caller, _ino: Ino, _change: &SetAttr) -> Result<Attr> {
-        todo!()
-    }
-    pub fn read_link(&self, _ino: Ino) -> Result<Box<[u8]>> {
-        todo!()
-    }
-    /// `mode` is as the kernel gave it, umask not applied (DONT_MASK is requested, for default ACLs replace the umask).
-    pub fn make(
-        &self,
-        _caller: Caller,
-        _parent: Ino,
-        _name: Name<'_>,
-        _what: Make,
-        _mode: Mode,
-        _umask: u32,
-    ) -> Result<Attr> {
-        todo!()
-    }
-    pub fn create(
-        &self,
-        _caller: Caller,
-        _parent: Ino,
-        _name: Name<'_>,
-        _mode: Mode,
-        _umask: u32,
-        _open: OpenMode,
-    ) -> Result<(Attr, Opened)> {
-        todo!()
-    }
-    pub fn unlink(&self, _parent: Ino, _name: Name<'_>) -> Result<()> {
-        todo!()
-    }
-    pub fn rmdir(&self, _parent: Ino, _name: Name<'_>) -> Result<()> {
-        todo!()
-    }
-    pub fn rename(&self, _from: (Ino, Name<'_>), _to: (Ino, Name<'_>), _mode: RenameMode) -> Result<()> {
-        todo!()
-    }
-    pub fn link(&self, _ino: Ino, _parent: Ino, _name: Name<'_>) -> Result<Attr> {
-        todo!()
-    }
-    /// Opening for writing copies a blob up first. Opening with `truncate` makes it empty without copying.
-    pub fn open(&self, _ino: Ino, _mode: OpenMode) -> Result<Opened> {
-        todo!()
-    }
-    /// Reads the inode's current content; fewer bytes than asked only at the end of the file.
-    pub fn read(&self, _handle: HandleId, _offset: u64, _buffer: &mut [u8]) -> Result<usize> {
-        todo!()
-    }
-    /// `kill_priv`: drop setuid, setgid and capability as the kernel's write flag asks.
-    pub fn write(&self, _handle: HandleId, _offset: u64, _data: &[u8], _kill_priv: bool) -> Result<usize> {
-        todo!()
-    }
-    pub fn release(&self, _handle: HandleId) {
-        todo!()
-    }
-    /// Content and metadata of the file are on disk when it returns.
-    pub fn fsync(&self, _handle: HandleId, _data_only: bool) -> Result<()> {
-        todo!()
-    }
-    pub fn fsync_dir(&self, _ino: Ino) -> Result<()> {
-        todo!()
-    }
-    /// All of the layer is on disk when it returns.
-    pub fn sync(&self) -> Result<()> {
-        todo!()
-    }
-    /// Lists from after `cookie` (0: from the start; `.` and `..` come first) until `each` returns false. With `attrs`, each entry has its attributes.
-    pub fn read_dir(
-        &self,
-        _ino: Ino,
-        _cookie: u64,
-        _attrs: bool,
-        _each: &mut dyn FnMut(Listed<'_>) -> bool,
-    ) -> Result<()> {
-        todo!()
-    }
-    pub fn stat_fs(&self) -> Result<StatFs> {
-        todo!()
-    }
-    pub fn get_xattr(&self, _ino: Ino, _name: &[u8]) -> Result<Box<[u8]>> {
-        todo!()
-    }
-    /// Names, each ended by NUL, as listxattr(2) returns them.
-    pub fn list_xattr(&self, _ino: Ino) -> Result<Vec<u8>> {
-        todo!()
-    }
-    pub fn set_xattr(&self, _caller: Caller, _ino: Ino, _name: &[u8], _value: &[u8], _mode: XattrMode) -> Result<()> {
-        todo!()
-    }
-    pub fn remove_xattr(&self, _caller: Caller, _ino: Ino, _name: &[u8]) -> Result<()> {
-        todo!()
-    }
-    /// `mode` is fallocate(2)'s.
-    pub fn fallocate(&self, _handle: HandleId, _offset: u64, _length: u64, _mode: i32) -> Result<()> {
-        todo!()
-    }
-    pub fn seek(&self, _handle: HandleId, _offset: u64, _what: Seek) -> Result<u64> {
-        todo!()
-    }
-    pub fn copy_range(&self, _from: (HandleId, u64), _to: (HandleId, u64), _length: u64) -> Result<u64> {
-        todo!()
+
+    fn upper(&self) -> Result<&Upper> {
+        self.upper.as_ref().ok_or(VfsError::ReadOnly)
     }
 }

@@ -1,0 +1,113 @@
+//! Reading and writing content that doesn't go by passthrough, and what always comes here: fallocate, lseek, copy_file_range.
+
+use super::Fs;
+use super::error::{Result, VfsError};
+use super::types::{HandleId, Ino, Seek};
+use crate::format::{Mode, Timestamp};
+use crate::sys::copy::copy_range;
+use nix::fcntl::FallocateFlags;
+use rustix::fs::SeekFrom;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// The longest file, as the kernel's `loff_t` counts.
+pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
+
+impl Fs {
+    fn readable(&self, handle: HandleId) -> Result<Arc<File>> {
+        self.open.handle(handle)?.file.host(self)
+    }
+
+    fn writable(&self, handle: HandleId) -> Result<(Ino, Arc<File>)> {
+        let handle = self.open.handle(handle)?;
+        if !handle.write {
+            return Err(VfsError::BadHandle);
+        }
+        debug_assert!(matches!(handle.file.key(), super::ContentKey::Data(..)), "a write handle on a blob");
+        Ok((handle.ino, handle.file.host(self)?))
+    }
+
+    /// Reads the inode's current content; fewer bytes than asked only at the end of the file.
+    pub fn read(&self, handle: HandleId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let file = self.readable(handle)?;
+        let mut done = 0;
+        while done < buffer.len() {
+            match file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(VfsError::io("can't read a file's content")(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes. `kill_priv`: drop setuid and setgid, as the kernel's write flag asks.
+    pub fn write(&self, handle: HandleId, offset: u64, data: &[u8], kill_priv: bool) -> Result<usize> {
+        let (ino, file) = self.writable(handle)?;
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > SIZE_MAX) {
+            return Err(VfsError::TooLarge);
+        }
+        file.write_all_at(data, offset).map_err(VfsError::io("can't write a file of the layer"))?;
+        if kill_priv {
+            self.drop_privileges(ino)?;
+        }
+        Ok(data.len())
+    }
+
+    /// What inode_newattrs does on write(2): setuid goes, and setgid of a file that its group may execute.
+    fn drop_privileges(&self, ino: Ino) -> Result<()> {
+        let upper = self.upper()?;
+        let _guard = upper.tree_lock.write();
+        let mut record = self.record(ino)?;
+        let bits = u32::from(record.meta.mode.bits());
+        let kept = bits & !0o4000 & if bits & 0o010 != 0 { !0o2000 } else { !0 };
+        let mut xattrs = record.meta.xattrs.clone();
+        if xattrs.get(b"security.capability").is_some() {
+            xattrs = xattrs.without(b"security.capability");
+        }
+        if kept == bits && xattrs == record.meta.xattrs {
+            return Ok(());
+        }
+        record.meta.mode = Mode::from_bits(kept);
+        record.meta.xattrs = xattrs;
+        record.ctime = Timestamp::now();
+        let mut batch = upper.layer.db().batch();
+        batch.put_inode(ino, &record);
+        Ok(batch.commit()?)
+    }
+
+    /// fallocate(2); `mode` is its flags.
+    pub fn fallocate(&self, handle: HandleId, offset: u64, length: u64, mode: i32) -> Result<()> {
+        let (_, file) = self.writable(handle)?;
+        let flags = FallocateFlags::from_bits(mode).ok_or(VfsError::Unsupported)?;
+        let (offset, length) = (i64::try_from(offset), i64::try_from(length));
+        let (Ok(offset), Ok(length)) = (offset, length) else { return Err(VfsError::TooLarge) };
+        nix::fcntl::fallocate(&*file, flags, offset, length)
+            .map_err(VfsError::errno("can't allocate space in the layer"))
+    }
+
+    /// lseek(2) for data and holes.
+    pub fn seek(&self, handle: HandleId, offset: u64, what: Seek) -> Result<u64> {
+        let file = self.readable(handle)?;
+        let to = match what {
+            Seek::Data => SeekFrom::Data(offset),
+            Seek::Hole => SeekFrom::Hole(offset),
+        };
+        rustix::fs::seek(&*file, to).map_err(|errno| match errno {
+            rustix::io::Errno::NXIO => VfsError::NoData,
+            other => VfsError::Io { context: "can't seek in a file's content".into(), source: other.into() },
+        })
+    }
+
+    /// copy_file_range(2); returns how many bytes were copied.
+    pub fn copy_range(&self, from: (HandleId, u64), to: (HandleId, u64), length: u64) -> Result<u64> {
+        let source = self.readable(from.0)?;
+        let (_, target) = self.writable(to.0)?;
+        if to.1.checked_add(length).is_none_or(|end| end > SIZE_MAX) {
+            return Err(VfsError::TooLarge);
+        }
+        copy_range(&source, from.1, &target, to.1, length).map_err(VfsError::io("can't copy within the layer"))
+    }
+}

@@ -1,0 +1,229 @@
+//! Open files and handles.
+//!
+//! One [`OpenFile`] an inode, shared by its handles, so that a copy-up switches all of them to the new content at once. Host files are
+//! opened when they are first needed: an adapter that has a backing id already needs none.
+//!
+//! Locking: `inodes` before `handles`; both are leaves.
+
+use super::Fs;
+use super::error::{Result, VfsError};
+use super::types::{ContentKey, HandleId, Ino, OpenMode};
+use crate::layer::{Body, DataId, FileContent};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// All that is open.
+#[derive(Debug, Default)]
+pub(super) struct OpenTable {
+    inodes: Mutex<HashMap<Ino, Open>>,
+    handles: RwLock<HashMap<u64, Handle>>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Arc<OpenFile>,
+    handles: u32,
+    writers: u32,
+}
+
+/// A handle: an inode's open file, and whether it may be written through it.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    pub(super) ino: Ino,
+    pub(super) write: bool,
+    pub(super) file: Arc<OpenFile>,
+}
+
+/// The content of an open inode.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    source: RwLock<(ContentKey, Option<Arc<File>>)>,
+    /// The data file's name is known to be on disk.
+    pub(super) name_synced: AtomicBool,
+}
+
+/// A file just opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// For read, write, release.
+    pub handle: HandleId,
+    /// Which bytes.
+    pub content: ContentKey,
+    /// Length in bytes now.
+    pub size: u64,
+    /// The content is what the base has and never was anything else in this layer: cached pages may be kept.
+    pub pristine: bool,
+    file: Arc<OpenFile>,
+}
+
+impl Opened {
+    /// The host file, for passthrough: read-only for a blob, read-write for a layer's file.
+    pub fn file(&self, fs: &Fs) -> Result<Arc<File>> {
+        self.file.host(fs)
+    }
+}
+
+impl OpenFile {
+    pub(super) fn key(&self) -> ContentKey {
+        self.source.read().0
+    }
+
+    /// The host file with the inode's current content.
+    pub(super) fn host(&self, fs: &Fs) -> Result<Arc<File>> {
+        let key = match &*self.source.read() {
+            (_, Some(file)) => return Ok(file.clone()),
+            (key, None) => *key,
+        };
+        let file = Arc::new(fs.open_content(key)?);
+        let mut source = self.source.write();
+        if source.0 == key {
+            return Ok(source.1.get_or_insert(file).clone());
+        }
+        drop(source);
+        self.host(fs)
+    }
+}
+
+impl OpenTable {
+    pub(super) fn handle(&self, handle: HandleId) -> Result<Handle> {
+        self.handles.read().get(&handle.0).cloned().ok_or(VfsError::BadHandle)
+    }
+
+    pub(super) fn is_open(&self, ino: Ino) -> bool {
+        self.inodes.lock().contains_key(&ino)
+    }
+
+    /// Inodes that are open for writing.
+    pub(crate) fn written(&self) -> Vec<Ino> {
+        self.inodes.lock().iter().filter(|(_, open)| open.writers > 0).map(|(ino, _)| *ino).collect()
+    }
+
+    /// Adds a handle; the first of an inode brings its content.
+    fn insert(&self, ino: Ino, key: ContentKey, write: bool) -> (HandleId, Arc<OpenFile>) {
+        let mut inodes = self.inodes.lock();
+        let open = inodes.entry(ino).or_insert_with(|| Open {
+            file: Arc::new(OpenFile { source: RwLock::new((key, None)), name_synced: AtomicBool::new(false) }),
+            handles: 0,
+            writers: 0,
+        });
+        open.handles += 1;
+        open.writers += u32::from(write);
+        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.handles.write().insert(handle, Handle { ino, write, file: open.file.clone() });
+        (HandleId(handle), open.file.clone())
+    }
+
+    /// The inode's content is another now.
+    pub(super) fn switch(&self, ino: Ino, key: ContentKey, file: Option<Arc<File>>) {
+        if let Some(open) = self.inodes.lock().get(&ino) {
+            *open.file.source.write() = (key, file);
+            open.file.name_synced.store(false, Ordering::Release);
+        }
+    }
+
+    /// Removes a handle. Returns the inode when that was its last.
+    fn remove(&self, handle: HandleId) -> Option<Ino> {
+        let mut inodes = self.inodes.lock();
+        let handle = self.handles.write().remove(&handle.0)?;
+        let open = inodes.get_mut(&handle.ino)?;
+        open.handles -= 1;
+        open.writers -= u32::from(handle.write);
+        if open.handles > 0 {
+            return None;
+        }
+        inodes.remove(&handle.ino);
+        Some(handle.ino)
+    }
+
+    /// Drops all handles of `ino`: the mount is gone and no release will come.
+    pub(super) fn close_all(&self, ino: Ino) {
+        let mut inodes = self.inodes.lock();
+        inodes.remove(&ino);
+        self.handles.write().retain(|_, handle| handle.ino != ino);
+    }
+}
+
+impl Fs {
+    fn open_content(&self, key: ContentKey) -> Result<File> {
+        match key {
+            ContentKey::Blob(digest) => Ok(self.base.store().open_object(digest)?),
+            ContentKey::Data(ino, generation) => {
+                Ok(self.upper()?.layer.data().open_file(DataId { ino, generation })?)
+            }
+        }
+    }
+
+    /// Opens a regular file. For writing, a blob is copied up first; with `truncate`, nothing of it is copied.
+    pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened> {
+        if !(mode.write || mode.truncate) {
+            let _guard = self.read_lock();
+            return self.open_now(ino, mode);
+        }
+        let upper = self.upper()?;
+        loop {
+            self.make_data(ino, if mode.truncate { 0 } else { u64::MAX })?;
+            let _guard = upper.tree_lock.read();
+            let opened = self.open_now(ino, mode)?;
+            // A snapshot may have frozen or taken the content between the copy-up and the lock.
+            if self.is_writable(opened.content) {
+                if mode.truncate {
+                    opened.file(self)?.set_len(0).map_err(VfsError::io("can't truncate a file of the layer"))?;
+                }
+                return Ok(opened);
+            }
+            self.open.remove(opened.handle);
+        }
+    }
+
+    pub(super) fn open_now(&self, ino: Ino, mode: OpenMode) -> Result<Opened> {
+        let record = self.record(ino)?;
+        let Body::File { generation, content } = record.body else {
+            return Err(if matches!(record.body, Body::Dir { .. }) { VfsError::IsDir } else { VfsError::Invalid });
+        };
+        let (key, size) = match content {
+            FileContent::Blob(blob) => (ContentKey::Blob(blob.digest), blob.size),
+            FileContent::Data { .. } => (ContentKey::Data(ino, generation), 0),
+        };
+        let (handle, file) = self.open.insert(ino, key, mode.write);
+        let mut opened = Opened { handle, content: key, size, pristine: generation == 0, file };
+        if let ContentKey::Data(..) = key {
+            match self.upper()?.layer.data().metadata(DataId { ino, generation }) {
+                Ok(metadata) => opened.size = metadata.len(),
+                Err(error) => {
+                    self.open.remove(handle);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Whether content may be written in place: the layer's, and not held still by a snapshot.
+    pub(super) fn is_writable(&self, key: ContentKey) -> bool {
+        match (key, &self.upper) {
+            (ContentKey::Data(ino, generation), Some(upper)) => {
+                !upper.frozen.lock().contains(&DataId { ino, generation })
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes a handle.
+    pub fn release(&self, handle: HandleId) {
+        let (Some(ino), Some(upper)) = (self.open.remove(handle), &self.upper) else { return };
+        if upper.forgotten.lock().contains(&ino)
+            && let Err(error) = self.reclaim(ino)
+        {
+            tracing::warn!(ino = ino.0, %error, "can't reclaim an unlinked inode");
+        }
+    }
+
+    /// Shared hold on names and records.
+    pub(super) fn read_lock(&self) -> Option<parking_lot::RwLockReadGuard<'_, ()>> {
+        self.upper.as_ref().map(|upper| upper.tree_lock.read())
+    }
+}

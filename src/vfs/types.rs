@@ -1,0 +1,200 @@
+//! The words that the filesystem and its adapter exchange.
+
+use crate::format::{Device, Digest, Kind, Mode, Timestamp};
+
+/// An inode number. Clean inodes are numbered in pre-order of the base, the root being 1; linked inodes from 2^40 by their number in
+/// the base's table; new ones from 2^41. Numbers from 2^42 are never used here: the adapter has them (control directory, aliases).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root directory.
+    pub const ROOT: Self = Self(1);
+    /// First number of linked inodes.
+    pub const LINKED: Self = Self(1 << 40);
+    /// First number of new inodes.
+    pub const NEW: Self = Self(1 << 41);
+    /// First number that the filesystem never gives out.
+    pub const END: Self = Self(1 << 42);
+
+    /// Whether the base numbers it in pre-order.
+    pub fn is_clean_range(self) -> bool {
+        self < Self::LINKED
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Process; 0 when it is in another pid namespace.
+    pub pid: u32,
+}
+
+/// Attributes of an inode, as stat(2) tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attr {
+    /// Number.
+    pub ino: Ino,
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Links; for a directory 2 and one for each directory inside.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device.
+    pub rdev: Device,
+    /// Length in bytes.
+    pub size: u64,
+    /// Blocks of 512 bytes.
+    pub blocks: u64,
+    /// Access time.
+    pub atime: Timestamp,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Change time.
+    pub ctime: Timestamp,
+}
+
+/// A time to set.
+#[derive(Clone, Copy, Debug)]
+pub enum SetTime {
+    /// The clock's.
+    Now,
+    /// This one.
+    To(Timestamp),
+}
+
+impl SetTime {
+    /// The time meant.
+    pub fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now,
+            Self::To(time) => time,
+        }
+    }
+}
+
+/// What setattr changes; `None` leaves a field.
+#[derive(Clone, Debug, Default)]
+pub struct SetAttr {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Length: cut, or extended by a hole.
+    pub size: Option<u64>,
+    /// Access time.
+    pub atime: Option<SetTime>,
+    /// Modification time.
+    pub mtime: Option<SetTime>,
+    /// Change time; the clock's when `None`.
+    pub ctime: Option<Timestamp>,
+    /// The open file that the change came through.
+    pub handle: Option<HandleId>,
+}
+
+/// An open file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HandleId(pub u64);
+
+/// Which bytes an open file reads: equal keys, equal host file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ContentKey {
+    /// An immutable blob; never handed out for a write open.
+    Blob(Digest),
+    /// A file of the layer: the inode, and which copy-up of it.
+    Data(Ino, u32),
+}
+
+/// How to open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenMode {
+    /// For writing (or both).
+    pub write: bool,
+    /// Cut to zero length.
+    pub truncate: bool,
+}
+
+/// What `make` makes.
+#[derive(Clone, Debug)]
+pub enum Make {
+    /// mknod of a regular file, device, fifo or socket.
+    Node(Kind, Device),
+    /// mkdir.
+    Dir,
+    /// A symbolic link to the target.
+    Symlink(Box<[u8]>),
+}
+
+/// rename(2)'s flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RenameMode {
+    /// What the new name meant is replaced.
+    Replace,
+    /// RENAME_NOREPLACE.
+    NoReplace,
+    /// RENAME_EXCHANGE.
+    Exchange,
+}
+
+/// setxattr(2)'s flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XattrMode {
+    /// Create or replace.
+    Set,
+    /// XATTR_CREATE.
+    Create,
+    /// XATTR_REPLACE.
+    Replace,
+}
+
+/// lseek(2)'s SEEK_DATA and SEEK_HOLE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seek {
+    /// The next byte of data.
+    Data,
+    /// The next hole, or the end.
+    Hole,
+}
+
+/// One entry of a directory listing.
+#[derive(Clone, Debug)]
+pub struct Listed<'a> {
+    /// Name; `.` and `..` among them.
+    pub name: &'a [u8],
+    /// Number.
+    pub ino: Ino,
+    /// Type.
+    pub kind: Kind,
+    /// Resumes after this entry; stable while entries come and go.
+    pub cookie: u64,
+    /// Present when attributes were asked for; never for `.` and `..`.
+    pub attr: Option<Attr>,
+}
+
+/// Totals for statfs(2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StatFs {
+    /// Bytes of a block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Free blocks.
+    pub free: u64,
+    /// Free blocks for ordinary users.
+    pub available: u64,
+    /// Inodes in all.
+    pub files: u64,
+    /// Free inodes.
+    pub files_free: u64,
+}
