@@ -178,11 +178,21 @@ fn store_check(context: &Context, path: &Path) -> Check {
     }
 }
 
+/// Type of the filesystem that holds `place`.
 fn fs_type(place: &Path) -> String {
-    let mounts = crate::control::mountinfo::all().unwrap_or_default();
-    let real = place.canonicalize().unwrap_or_else(|_| place.to_owned());
-    let holder = mounts.into_iter().filter(|mount| real.starts_with(&mount.mountpoint));
-    holder.max_by_key(|mount| mount.mountpoint.as_os_str().len()).map_or_else(|| "unknown".into(), |mount| mount.fs_type)
+    use nix::sys::statfs::*;
+    const NAMES: &[(FsType, &str)] = &[
+        (EXT4_SUPER_MAGIC, "ext4"),
+        (XFS_SUPER_MAGIC, "xfs"),
+        (BTRFS_SUPER_MAGIC, "btrfs"),
+        (TMPFS_MAGIC, "tmpfs"),
+        (OVERLAYFS_SUPER_MAGIC, "overlay"),
+        (FUSE_SUPER_MAGIC, "fuse"),
+        (NFS_SUPER_MAGIC, "nfs"),
+    ];
+    let found = statfs(place).map(|stat| stat.filesystem_type());
+    let name = found.ok().and_then(|found| NAMES.iter().find(|(kind, _)| *kind == found));
+    name.map_or_else(|| "a filesystem of another type".to_owned(), |(_, name)| (*name).to_owned())
 }
 
 fn passthrough(admin: bool, place: &Path) -> Check {
@@ -192,7 +202,7 @@ fn passthrough(admin: bool, place: &Path) -> Check {
         limited("no: the kernel is older than 6.9", "files are served through the daemon and the page cache meanwhile")
     } else if !admin {
         limited("no: it needs CAP_SYS_ADMIN", "mount as root; files are served through the daemon and the page cache meanwhile")
-    } else if stacked == "overlay" || stacked.starts_with("fuse") {
+    } else if stacked == "overlay" || stacked == "fuse" {
         let found = format!("no: the store is on {stacked}, which the kernel doesn't stack on");
         limited(&found, "put the store on ext4, xfs, btrfs or tmpfs, such as a volume of the container")
     } else {
@@ -244,5 +254,8 @@ fn try_reflink(place: &Path) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut from = tempfile::tempfile_in(place)?;
     from.write_all(&[1; 4096])?;
-    crate::sys::reflink(&from, &tempfile::tempfile_in(place)?)
+    match crate::sys::reflink::reflink(&from, &tempfile::tempfile_in(place)?)? {
+        true => Ok(()),
+        false => Err(std::io::ErrorKind::Unsupported.into()),
+    }
 }

@@ -3,12 +3,11 @@
 //! ```text
 //!   .ctl/FILE ── files ──┐                       client ── connects to ──┐
 //!                        ├── engine ── command   (command line)          │
-//!   run/ID.sock ─ socket ┘     │                                 run/ID.sock, found by record
+//!   run/ID.sock ─ socket ┘     │                                 run/ID.sock, found by the store's records
 //!                           backend ── the mounted filesystem, snapshot, gc
 //! ```
 //! * Commands run one at a time in threads of their own ([`engine`]); no lock of control is taken by a filesystem operation, and no
 //!   command touches the mount's own mountpoint, so control answers when the mount doesn't.
-//! * [`record`] tells which mounts live, by locks and not by process numbers.
 
 pub mod backend;
 pub mod client;
@@ -17,8 +16,6 @@ pub mod engine;
 #[cfg(test)]
 mod fake;
 pub mod files;
-pub mod mountinfo;
-pub mod record;
 pub mod reply;
 pub mod socket;
 pub mod stats;

@@ -11,7 +11,7 @@
 
 use crate::cli::error::{Doing as _, Error, Result};
 use crate::cli::exit::Exit;
-use crate::control::record::{Record, RunFiles};
+use crate::store::{MountRecord, Store};
 use nix::unistd::{dup2_stdout, setsid};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ use std::process::{Child, Command, Stdio};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
-    Ready(Box<Record>),
+    Ready(Box<MountRecord>),
     Failed(Error),
 }
 
@@ -32,11 +32,11 @@ enum Word {
 const LOG_LINES: usize = 8;
 
 /// Starts this program again with `args`, and waits until it has mounted or failed.
-pub(super) fn start(args: &[OsString], run_dir: &Path, id: &str) -> Result<Record> {
+pub(super) fn start(args: &[OsString], store: &Store, id: &str) -> Result<MountRecord> {
     let system = |what: &str, error: io::Error| Error { exit: Exit::System, ..Error::of(what, &error) };
-    let files = RunFiles::new(run_dir, id);
-    let log = File::options().create(true).append(true).open(&files.log);
-    let log = log.doing(|| format!("write the log {}", files.log.display()))?;
+    let log_path = store.log_path(id);
+    let log = File::options().create(true).append(true).open(&log_path);
+    let log = log.doing(|| format!("write the log {}", log_path.display()))?;
     let program = std::env::current_exe().map_err(|e| system("find this program to start it again", e))?;
     let mut child = Command::new(program)
         .args(args)
@@ -48,10 +48,10 @@ pub(super) fn start(args: &[OsString], run_dir: &Path, id: &str) -> Result<Recor
     match listen(&mut child) {
         Some(Word::Ready(record)) => Ok(*record),
         Some(Word::Failed(error)) => {
-            files.remove();
+            remove(&log_path);
             Err(error)
         }
-        None => Err(early_end(&mut child, &files)),
+        None => Err(early_end(&mut child, &log_path)),
     }
 }
 
@@ -61,11 +61,11 @@ fn listen(child: &mut Child) -> Option<Word> {
     serde_json::from_str(&line).ok()
 }
 
-fn early_end(child: &mut Child, files: &RunFiles) -> Error {
+fn early_end(child: &mut Child, log_path: &Path) -> Error {
     let how = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-    let log = std::fs::read(&files.log).unwrap_or_default();
+    let log = std::fs::read(log_path).unwrap_or_default();
     let log = String::from_utf8_lossy(&log).into_owned();
-    files.remove();
+    remove(log_path);
     let lines: Vec<&str> = log.lines().collect();
     let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
     let error = Error::new(Exit::System, "the process that serves the mount ended early").because(how);
@@ -73,6 +73,11 @@ fn early_end(child: &mut Child, files: &RunFiles) -> Error {
         true => error.help("run it again with -f to see what it does"),
         false => error.because(format!("its log ends with:\n  {last}")),
     }
+}
+
+fn remove(log: &Path) {
+    // an empty log that stays does no harm
+    let _ = std::fs::remove_file(log);
 }
 
 /// The background's side, begun before anything else is done.
@@ -89,7 +94,7 @@ impl Background {
     }
 
     /// Tells the waiting command that the mount answers; an error when nobody waits any more.
-    pub(super) fn ready(self, record: &Record) -> Result<()> {
+    pub(super) fn ready(self, record: &MountRecord) -> Result<()> {
         let doing = || "tell the command that the mount is ready";
         self.say(&Word::Ready(Box::new(record.clone()))).doing(doing)?;
         let null = File::options().write(true).open("/dev/null").doing(doing)?;
