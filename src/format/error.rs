@@ -61,8 +61,8 @@ pub enum FormatError {
         /// The field.
         field: &'static str,
     },
-    /// Extended attributes out of order, duplicate or over their limits.
-    #[error("extended attributes are out of order, duplicate or too long")]
+    /// Extended attributes out of order, duplicate, used by nothing, or over their limits.
+    #[error("extended attributes are out of order, duplicate, unused or too long")]
     BadXattrs,
     /// More than the format can count.
     #[error("too many {what} for one object")]

@@ -50,6 +50,12 @@ impl<'a> Name<'a> {
         }
     }
 
+    /// A component that a decoder checked before, for lookups that come by often.
+    pub(super) fn checked_before(bytes: &'a [u8]) -> Self {
+        debug_assert!(Name::new(bytes).is_ok());
+        Self(bytes)
+    }
+
     /// The raw bytes.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0

@@ -217,7 +217,7 @@ impl Tree {
 
     /// Name of entry `index`. Panics when `index >= len()`.
     pub fn name(&self, index: usize) -> Name<'_> {
-        Name::new(self.raw_name(index)).expect("names were checked when the tree was decoded")
+        Name::checked_before(self.raw_name(index))
     }
 
     /// Pre-order offset of entry `index` from the directory: 1 for the first, and for each later one the offset of the one before,

@@ -7,7 +7,7 @@
 //! names    key   directory's number, u64 big-endian │ name bytes
 //!          value tag u8: 0 removed │ 1 child: number u64, kind u8, sequence u64
 //! ```
-//! Body of a file: generation u32, tag u8: 0 blob (digest 32, size u64) │ 1 data │ 2 data with origin (digest 32, size u64);
+//! Body of a file: generation u32, tag u8: 0 blob (digest 32, size u64) │ 1 data │ 2 data with origin (digest 32, size u64) │ 3 sealed;
 //! of a directory: parent u64, subdirectories u32; of a symlink: length u16 and target; of a device: major u32,
 //! minor u32. Xattrs: count u16, then name length u8, value length u32, name, value, each. All but keys little-endian.
 
@@ -36,6 +36,9 @@ pub enum FileContent {
         /// What to fall back to when a power cut took the copy.
         origin: Option<BlobRef>,
     },
+    /// In the data file, which a snapshot is taking into the store and nothing writes any more: its mtime is the record's, and a write
+    /// copies it up to the next generation.
+    Sealed,
 }
 
 /// What an inode has by its type.
@@ -203,6 +206,25 @@ impl NameRecord {
 }
 
 impl InodeRecord {
+    /// Whether it has no name left.
+    pub fn is_unnamed(&self) -> bool {
+        self.nlink == 0
+    }
+
+    /// What stays of an inode of the base's table that has no name left: the base would call it alive otherwise.
+    pub fn tombstone(self) -> Self {
+        let meta = Meta { xattrs: Xattrs::default(), ..self.meta };
+        Self { meta, nlink: 0, body: Body::Fifo, ..self }
+    }
+
+    /// Its data file's generation, when its content is in one.
+    pub fn data_generation(&self) -> Option<u32> {
+        match self.body {
+            Body::File { generation, content: FileContent::Data { .. } | FileContent::Sealed } => Some(generation),
+            _ => None,
+        }
+    }
+
     /// Its type.
     pub fn kind(&self) -> Kind {
         self.body.kind()
@@ -240,6 +262,7 @@ impl InodeRecord {
                     FileContent::Blob(blob) => (0, Some(blob)),
                     FileContent::Data { origin: None } => (1, None),
                     FileContent::Data { origin: Some(blob) } => (2, Some(blob)),
+                    FileContent::Sealed => (3, None),
                 };
                 out.push(tag);
                 if let Some(blob) = blob {
@@ -334,6 +357,7 @@ impl<'a> Reader<'a> {
                     0 => FileContent::Blob(self.blob()?),
                     1 => FileContent::Data { origin: None },
                     2 => FileContent::Data { origin: Some(self.blob()?) },
+                    3 => FileContent::Sealed,
                     _ => return Err(BadRecord::Damaged("content")),
                 },
             },

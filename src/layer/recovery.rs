@@ -24,18 +24,22 @@ pub struct Recovered {
 enum Verdict {
     Keep(Option<DataId>),
     Reclaim,
+    Bury(InodeRecord),
     Revert(InodeRecord),
     Empty(DataId),
 }
 
 fn judge(ino: Ino, record: InodeRecord, power_cut: bool, exists: impl Fn(DataId) -> bool) -> Verdict {
-    if record.nlink == 0 {
-        return Verdict::Reclaim;
+    if record.is_unnamed() {
+        return if ino.is_linked_range() { Verdict::Bury(record.tombstone()) } else { Verdict::Reclaim };
     }
-    let Body::File { generation, content: FileContent::Data { origin } } = &record.body else {
-        return Verdict::Keep(None);
-    };
+    let Body::File { generation, content } = &record.body else { return Verdict::Keep(None) };
     let id = DataId { ino, generation: *generation };
+    let origin = match content {
+        FileContent::Blob(_) => return Verdict::Keep(None),
+        FileContent::Sealed => &None,
+        FileContent::Data { origin } => origin,
+    };
     match origin {
         Some(blob) if power_cut || !exists(id) => {
             let content = FileContent::Blob(*blob);
@@ -58,6 +62,7 @@ pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<Recovered, La
             report.orphans += 1;
             batch.remove_inode(ino);
         }
+        Verdict::Bury(record) => batch.put_inode(ino, &record),
         Verdict::Revert(record) => {
             report.reverted += 1;
             batch.put_inode(ino, &record);

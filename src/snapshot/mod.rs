@@ -1,1 +1,154 @@
-//! snapshot (to come).
+//! A snapshot: a manifest made out of a layer, mounted or not. See `vfs::freeze` for what is held still, and when.
+//!
+//! 1. *freeze*: the layer at one instant;
+//! 2. *ingest*: dirty content into the store; sealed files become blobs by hard link, without copying;
+//! 3. *encode*: the tree of every directory that changed, or has something changed beneath, deepest first (`encode`); all else is shared
+//!    with the base by digest;
+//! 4. *publish*: one barrier, then manifest and ref;
+//! 5. *rebase*: what is in the store now is clean content of the layer.
+//!
+//! All or nothing: before 4 nothing names what was stored, and after it the snapshot is whole, whether or not 5 happened.
+
+mod diff;
+mod encode;
+mod error;
+mod touched;
+
+pub use diff::{Change, ChangeKind, diff};
+pub use error::SnapshotError;
+
+use crate::format::{Digest, Manifest, ManifestKind, RefName, Timestamp};
+use crate::layer::{BlobRef, DataId};
+use crate::store::{Put, Writer};
+use crate::vfs::Fs;
+use crate::vfs::freeze::{Frozen, Source};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The ref that will name it.
+    pub name: RefName,
+    /// Labels of the manifest.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made, RFC 3339 in UTC; now when `None`.
+    pub created_at: Option<String>,
+    /// The manifest it follows: the layer's last snapshot; its base when `None`.
+    pub parent: Option<Digest>,
+}
+
+/// What was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The manifest.
+    pub manifest: Digest,
+    /// The ref that names it.
+    pub name: RefName,
+    /// What the ref named before.
+    pub replaced: Option<Digest>,
+    /// Blobs that the store didn't have.
+    pub new_blobs: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// Dirty files whose content the store had.
+    pub deduplicated: u64,
+    /// Trees made anew; all others are shared with the base.
+    pub new_trees: u64,
+    /// Entries of the snapshot in all.
+    pub total_entries: u64,
+    /// Files of the snapshot in all.
+    pub total_files: u64,
+    /// Bytes of the snapshot's files in all.
+    pub total_bytes: u64,
+    /// Files that were open for writing: the snapshot has them as they were at its instant, which their writers didn't choose.
+    pub being_written: Vec<String>,
+    /// How long operations of the mount were held up, in microseconds.
+    pub freeze_us: u64,
+    /// How long all of it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Takes a snapshot of `fs`, which must have a layer. `pin` is called with the manifest's digest before the layer comes to depend on it:
+/// it must make a collection keep the manifest for as long as the layer lives, durably.
+pub fn take(
+    fs: &Fs,
+    request: &Request,
+    pin: &mut dyn FnMut(Digest) -> Result<(), SnapshotError>,
+) -> Result<Report, SnapshotError> {
+    let started = Instant::now();
+    let store = fs.base().store().clone();
+    let writer = store.writer(&format!("snapshot {}", request.name))?;
+    let mut frozen = fs.freeze()?;
+    let being_written = frozen.written.iter().filter_map(|&ino| frozen.records.path(fs.base(), ino)).collect();
+    let ingested = ingest(&writer, &mut frozen)?;
+    let encoded = encode::encode(fs.base(), &frozen, &ingested.blobs, &writer)?;
+    let manifest = Manifest {
+        name: request.name.clone(),
+        created_at: request.created_at.clone().unwrap_or_else(|| rfc3339(Timestamp::now())),
+        parent: Some(request.parent.unwrap_or(fs.base().digest())),
+        kind: ManifestKind::Snapshot,
+        labels: request.labels.clone(),
+        root: encoded.root,
+        links: encoded.links,
+        totals: encoded.totals,
+    };
+    let digest = writer.put_manifest(&manifest)?;
+    let replaced = writer.set_ref(&request.name, digest)?;
+    pin(digest)?;
+    fs.rebase(&ingested.sealed)?;
+    Ok(Report {
+        manifest: digest,
+        name: request.name.clone(),
+        replaced,
+        new_blobs: ingested.new_blobs,
+        new_bytes: ingested.new_bytes,
+        deduplicated: ingested.deduplicated,
+        new_trees: encoded.new_trees,
+        total_entries: manifest.totals.entries,
+        total_files: manifest.totals.files,
+        total_bytes: manifest.totals.bytes,
+        being_written,
+        freeze_us: u64::try_from(frozen.held.as_micros()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+#[derive(Default)]
+struct Ingested {
+    /// Every dirty file's blob.
+    blobs: HashMap<DataId, BlobRef>,
+    /// Those whose data file is sealed, and may become clean.
+    sealed: HashMap<DataId, BlobRef>,
+    new_blobs: u64,
+    new_bytes: u64,
+    deduplicated: u64,
+}
+
+fn ingest(writer: &Writer, frozen: &mut Frozen<'_>) -> Result<Ingested, SnapshotError> {
+    let mut all = Ingested::default();
+    for (&id, source) in &frozen.content {
+        let put: Put = match source {
+            Source::Sealed(path) => writer.adopt(path)?,
+            Source::Copy(file) => writer.put_file(file, std::path::Path::new("a file being written"))?,
+        };
+        let blob = BlobRef { digest: put.digest, size: put.size };
+        all.blobs.insert(id, blob);
+        if matches!(source, Source::Sealed(_)) {
+            all.sealed.insert(id, blob);
+        }
+        if put.existed {
+            all.deduplicated += 1;
+        } else {
+            all.new_blobs += 1;
+            all.new_bytes += put.size;
+        }
+    }
+    Ok(all)
+}
+
+/// RFC 3339 in UTC, to the second.
+pub fn rfc3339(time: Timestamp) -> String {
+    jiff::Timestamp::from_second(time.secs()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}

@@ -2,7 +2,7 @@
 
 use super::content::SIZE_MAX;
 use super::error::{Result, VfsError};
-use super::types::{Attr, Caller, ContentKey, Ino, SetAttr};
+use super::types::{Attr, Caller, Ino, SetAttr};
 use super::{Fs, acl};
 use crate::format::{Kind, Timestamp};
 use crate::layer::{Body, DataId, FileContent, InodeRecord};
@@ -37,11 +37,14 @@ impl Fs {
             let _guard = upper.tree_lock.write();
             let mut record = self.record(ino)?;
             if let Some(size) = change.size {
-                let Some(key) = data_key(ino, &record) else { return Err(VfsError::Invalid) };
-                if !self.is_writable(key) {
-                    continue; // a snapshot took the content since the copy-up
+                match record.body {
+                    Body::File { generation, content: FileContent::Data { .. } } => {
+                        self.cut(DataId { ino, generation }, size)?;
+                    }
+                    // A snapshot sealed or took the content since the copy-up.
+                    Body::File { .. } => continue,
+                    _ => return Err(VfsError::Invalid),
                 }
-                self.cut(ino, &record, size)?;
             }
             if changes_record(change) {
                 self.change_record(ino, &mut record, change)?;
@@ -53,9 +56,8 @@ impl Fs {
         }
     }
 
-    fn cut(&self, ino: Ino, record: &InodeRecord, size: u64) -> Result<()> {
-        let Body::File { generation, .. } = record.body else { return Err(VfsError::Invalid) };
-        let file = self.upper()?.layer.data().open_file(DataId { ino, generation })?;
+    fn cut(&self, id: DataId, size: u64) -> Result<()> {
+        let file = self.upper()?.layer.data().open_file(id)?;
         file.set_len(size).map_err(VfsError::io("can't set the length of a file of the layer"))
     }
 
@@ -93,13 +95,4 @@ impl Fs {
 fn changes_record(change: &SetAttr) -> bool {
     let SetAttr { mode, uid, gid, size: _, atime, mtime, ctime, handle: _ } = change;
     mode.is_some() || uid.is_some() || gid.is_some() || atime.is_some() || mtime.is_some() || ctime.is_some()
-}
-
-fn data_key(ino: Ino, record: &InodeRecord) -> Option<ContentKey> {
-    match record.body {
-        Body::File { generation, content: FileContent::Data { .. } } => Some(ContentKey::Data(ino, generation)),
-        // Taken by a snapshot's rebase: not writable, so the caller copies it up again.
-        Body::File { content: FileContent::Blob(blob), .. } => Some(ContentKey::Blob(blob.digest)),
-        _ => None,
-    }
 }

@@ -194,6 +194,14 @@ impl Base {
         Ok(self.locate(ino)?.map(|place| place.parent))
     }
 
+    /// The directory that holds the clean number `ino`, and the name there, escaped for people.
+    pub fn name(&self, ino: Ino) -> Result<Option<(Ino, String)>> {
+        if !ino.is_clean_range() || ino == Ino::ROOT {
+            return Ok(None);
+        }
+        Ok(self.locate(ino)?.map(|place| (place.parent, place.tree.name(place.index).to_string())))
+    }
+
     /// Type of entry `index` of directory `dir`'s `tree`.
     pub fn kind(&self, tree: &Tree, index: usize) -> Result<Kind> {
         match tree.kind(index) {

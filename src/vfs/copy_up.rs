@@ -9,7 +9,6 @@
 //! a fsync, for a power cut may take the copy's bytes but not the record.
 
 use super::error::{Result, VfsError};
-use super::sync::mtime_of;
 use super::types::{ContentKey, Ino};
 use super::{COPY_STRIPES, Fs, Upper};
 use crate::format::Timestamp;
@@ -61,10 +60,9 @@ impl Fs {
             FileContent::Blob(blob) => {
                 Some(Plan { from: ContentKey::Blob(blob.digest), to, origin: Some(blob), mtime: record.meta.mtime })
             }
-            FileContent::Data { .. } if self.is_writable(ContentKey::Data(ino, generation)) => None,
-            FileContent::Data { origin } => {
-                let metadata = self.upper()?.layer.data().metadata(DataId { ino, generation })?;
-                Some(Plan { from: ContentKey::Data(ino, generation), to, origin, mtime: mtime_of(&metadata) })
+            FileContent::Data { .. } => None,
+            FileContent::Sealed => {
+                Some(Plan { from: ContentKey::Data(ino, generation), to, origin: None, mtime: record.meta.mtime })
             }
         })
     }
@@ -95,6 +93,10 @@ impl Fs {
         let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin: plan.origin } };
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &InodeRecord { body, ..record });
-        Ok(batch.commit()?)
+        batch.commit()?;
+        if let ContentKey::Data(ino, generation) = plan.from {
+            upper.drop_data(DataId { ino, generation })?;
+        }
+        Ok(())
     }
 }

@@ -67,6 +67,9 @@ pub enum VfsError {
     /// The layer's quota is used up.
     #[error("quota exceeded")]
     Quota,
+    /// Something else of the kind goes on.
+    #[error("busy: {0}")]
+    Busy(&'static str),
     /// The mount is going away.
     #[error("the mount is shutting down")]
     ShuttingDown,

@@ -5,7 +5,8 @@
 //! node      what an inode is, clean or dirty      namespace lookup, make, unlink, rename, link
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
 //! open      open files and handles                content   read, write, fallocate, seek, copy
-//! copy_up   clean content becomes dirty           sync      fsync, statfs
+//! copy_up   clean content becomes dirty           freeze    what a snapshot needs
+//! sync      fsync, statfs, reclaiming
 //! ```
 //! An inode is dirty when the layer has a record of its number; a directory's entries are its base tree's, changed by the layer's name
 //! records. There are no whiteouts and no merged listings; renaming a directory moves one record.
@@ -24,6 +25,7 @@ mod content;
 mod copy_up;
 mod dirs;
 mod error;
+pub mod freeze;
 mod namespace;
 mod node;
 mod open;

@@ -106,8 +106,9 @@ impl Fs {
                 attr.size = blob.size;
                 attr.blocks = blob.size.div_ceil(BLOCK_BYTES) * (BLOCK_BYTES / 512);
             }
-            Body::File { generation, content: FileContent::Data { .. } } => {
-                self.fill_from_data(DataId { ino, generation: *generation }, &mut attr)?;
+            Body::File { generation, content: content @ (FileContent::Data { .. } | FileContent::Sealed) } => {
+                let times_too = *content != FileContent::Sealed;
+                self.fill_from_data(DataId { ino, generation: *generation }, times_too, &mut attr)?;
             }
             Body::Dir { subdirs, .. } => {
                 attr.nlink = if record.nlink == 0 { 0 } else { subdirs + 2 };
@@ -121,14 +122,17 @@ impl Fs {
         Ok(attr)
     }
 
-    /// Size, blocks and times of dirty content are the data file's: writes by passthrough don't pass this program.
-    fn fill_from_data(&self, id: DataId, attr: &mut Attr) -> Result<()> {
+    /// Size, blocks and times of dirty content are the data file's: writes by passthrough don't pass this program. Sealed content isn't
+    /// written, and its data file's times belong to the store.
+    fn fill_from_data(&self, id: DataId, times_too: bool, attr: &mut Attr) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let metadata = self.upper()?.layer.data().metadata(id)?;
         attr.size = metadata.size();
         attr.blocks = metadata.blocks();
-        attr.mtime = super::sync::mtime_of(&metadata);
-        attr.ctime = attr.ctime.max(super::sync::ctime_of(&metadata));
+        if times_too {
+            attr.mtime = super::sync::mtime_of(&metadata);
+            attr.ctime = attr.ctime.max(super::sync::ctime_of(&metadata));
+        }
         Ok(())
     }
 

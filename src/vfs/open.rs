@@ -57,6 +57,8 @@ pub struct Opened {
     pub size: u64,
     /// The content is what the base has and never was anything else in this layer: cached pages may be kept.
     pub pristine: bool,
+    /// The content is the layer's and not sealed.
+    pub(super) writable: bool,
     file: Arc<OpenFile>,
 }
 
@@ -168,8 +170,8 @@ impl Fs {
             self.make_data(ino, if mode.truncate { 0 } else { u64::MAX })?;
             let _guard = upper.tree_lock.read();
             let opened = self.open_now(ino, mode)?;
-            // A snapshot may have frozen or taken the content between the copy-up and the lock.
-            if self.is_writable(opened.content) {
+            // A snapshot may have sealed or taken the content between the copy-up and the lock.
+            if opened.writable {
                 if mode.truncate {
                     opened.file(self)?.set_len(0).map_err(VfsError::io("can't truncate a file of the layer"))?;
                 }
@@ -186,10 +188,11 @@ impl Fs {
         };
         let (key, size) = match content {
             FileContent::Blob(blob) => (ContentKey::Blob(blob.digest), blob.size),
-            FileContent::Data { .. } => (ContentKey::Data(ino, generation), 0),
+            FileContent::Data { .. } | FileContent::Sealed => (ContentKey::Data(ino, generation), 0),
         };
+        let writable = matches!(content, FileContent::Data { .. });
         let (handle, file) = self.open.insert(ino, key, mode.write);
-        let mut opened = Opened { handle, content: key, size, pristine: generation == 0, file };
+        let mut opened = Opened { handle, content: key, size, pristine: generation == 0, writable, file };
         if let ContentKey::Data(..) = key {
             match self.upper()?.layer.data().metadata(DataId { ino, generation }) {
                 Ok(metadata) => opened.size = metadata.len(),
@@ -200,16 +203,6 @@ impl Fs {
             }
         }
         Ok(opened)
-    }
-
-    /// Whether content may be written in place: the layer's, and not held still by a snapshot.
-    pub(super) fn is_writable(&self, key: ContentKey) -> bool {
-        match (key, &self.upper) {
-            (ContentKey::Data(ino, generation), Some(upper)) => {
-                !upper.frozen.lock().contains(&DataId { ino, generation })
-            }
-            _ => false,
-        }
     }
 
     /// Closes a handle.

@@ -134,17 +134,18 @@ impl Fs {
         if record.nlink > 0 || self.open.is_open(ino) {
             return Ok(());
         }
+        let generation = record.data_generation();
         let mut batch = upper.layer.db().batch();
-        batch.remove_inode(ino);
-        batch.commit()?;
-        if let Body::File { generation, content: FileContent::Data { .. } } = record.body {
-            let id = DataId { ino, generation };
-            // A snapshot that reads the file removes it when it is done.
-            if !upper.frozen.lock().contains(&id) {
-                upper.layer.data().remove(id)?;
-            }
+        if ino.is_linked_range() {
+            batch.put_inode(ino, &record.tombstone());
+        } else {
+            batch.remove_inode(ino);
         }
-        Ok(())
+        batch.commit()?;
+        match generation {
+            Some(generation) => upper.drop_data(DataId { ino, generation }),
+            None => Ok(()),
+        }
     }
 
     fn reclaim_all_orphans(&self) -> Result<()> {
@@ -160,5 +161,12 @@ impl Fs {
             self.reclaim(ino)?;
         }
         Ok(())
+    }
+}
+
+impl super::Upper {
+    /// Removes a data file that no record names any more, unless a snapshot reads it: the snapshot removes it then.
+    pub(super) fn drop_data(&self, id: DataId) -> Result<()> {
+        if self.frozen.lock().contains(&id) { Ok(()) } else { Ok(self.layer.data().remove(id)?) }
     }
 }

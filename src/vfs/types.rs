@@ -21,6 +21,11 @@ impl Ino {
     pub fn is_clean_range(self) -> bool {
         self < Self::LINKED
     }
+
+    /// Whether it is a number of the base's table of linked inodes.
+    pub fn is_linked_range(self) -> bool {
+        (Self::LINKED..Self::NEW).contains(&self)
+    }
 }
 
 /// Who asks.

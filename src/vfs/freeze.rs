@@ -1,0 +1,205 @@
+//! What a snapshot needs of a live filesystem: one instant held still, and content handed over to the store.
+//!
+//! Protocol
+//! 1. [`Fs::freeze`], under the exclusive `tree_lock`: take all records as they are; copy content that is open for writing; seal all
+//!    other dirty content, so that a later write copies it up and its data file stays as it is. One batch.
+//! 2. The snapshot reads the sealed files and copies, outside of any lock.
+//! 3. [`Fs::rebase`]: sealed content that is in the store now becomes clean; its data file is freed. One batch.
+//!
+//! A crash, or a snapshot that fails, leaves sealed content: whole, readable, and copied up by the next write.
+
+use super::error::{Result, VfsError};
+use super::sync::mtime_of;
+use super::types::{ContentKey, Ino};
+use super::{Base, Fs, Upper};
+use crate::format::NameBuf;
+use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
+use crate::sys::copy::copy_prefix;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Where a snapshot reads dirty content.
+#[derive(Debug)]
+pub enum Source {
+    /// A sealed data file: nothing writes it, so it may become the blob itself.
+    Sealed(PathBuf),
+    /// A copy, for the file was open for writing.
+    Copy(File),
+}
+
+/// All that a layer says, at one instant.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Every inode record.
+    pub inodes: BTreeMap<Ino, InodeRecord>,
+    /// Every name record, by directory.
+    pub names: BTreeMap<Ino, BTreeMap<NameBuf, NameRecord>>,
+}
+
+/// The layer at one instant, its content held still.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    upper: &'a Upper,
+    /// What the layer said; content that is held is told as [`FileContent::Sealed`].
+    pub records: Records,
+    /// Where the dirty content is.
+    pub content: BTreeMap<DataId, Source>,
+    /// Inodes that were open for writing.
+    pub written: Vec<Ino>,
+    /// How long operations were held up.
+    pub held: Duration,
+}
+
+impl Fs {
+    /// Holds the layer still for an instant. [`VfsError::ReadOnly`] without a layer; one snapshot at a time.
+    pub fn freeze(&self) -> Result<Frozen<'_>> {
+        let upper = self.upper()?;
+        let _guard = upper.tree_lock.write();
+        let started = Instant::now();
+        if !upper.frozen.lock().is_empty() {
+            return Err(VfsError::Busy("another snapshot of this layer is being taken"));
+        }
+        let written = self.open.written();
+        let mut frozen = Frozen {
+            upper,
+            records: upper.records()?,
+            content: BTreeMap::new(),
+            written: written.clone(),
+            held: Duration::ZERO,
+        };
+        self.hold_content(upper, &mut frozen, &written.into_iter().collect())?;
+        frozen.held = started.elapsed();
+        Ok(frozen)
+    }
+
+    fn hold_content(&self, upper: &Upper, frozen: &mut Frozen<'_>, written: &HashSet<Ino>) -> Result<()> {
+        let mut batch = upper.layer.db().batch();
+        for (&ino, record) in &mut frozen.records.inodes {
+            let Some(generation) = record.data_generation().filter(|_| !record.is_unnamed()) else { continue };
+            let id = DataId { ino, generation };
+            let sealed = matches!(record.body, Body::File { content: FileContent::Sealed, .. });
+            if !sealed {
+                record.meta.mtime = mtime_of(&upper.layer.data().metadata(id)?);
+            }
+            let source = if written.contains(&ino) && !sealed {
+                Source::Copy(self.copy_of(upper, id)?)
+            } else {
+                record.body = Body::File { generation, content: FileContent::Sealed };
+                if !sealed {
+                    batch.put_inode(ino, record);
+                }
+                Source::Sealed(upper.layer.data().file_path(id))
+            };
+            frozen.content.insert(id, source);
+        }
+        batch.commit()?;
+        upper.frozen.lock().extend(frozen.content.keys());
+        Ok(())
+    }
+
+    fn copy_of(&self, upper: &Upper, id: DataId) -> Result<File> {
+        let failed = |error| VfsError::io("can't copy a file that is being written")(error);
+        let copy = tempfile::tempfile_in(upper.layer.data().path()).map_err(failed)?;
+        copy_prefix(&upper.layer.data().open_file(id)?, &copy, u64::MAX).map_err(failed)?;
+        Ok(copy)
+    }
+
+    /// Sealed content that the store has now, under the blob given, becomes clean.
+    pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<()> {
+        let upper = self.upper()?;
+        let _guard = upper.tree_lock.write();
+        let mut batch = upper.layer.db().batch();
+        let mut switched = Vec::new();
+        for (&id, &blob) in blobs {
+            let Some(mut record) = upper.layer.db().inode(id.ino)? else { continue };
+            if let Body::File { generation, content: content @ FileContent::Sealed } = &mut record.body
+                && *generation == id.generation
+            {
+                *content = FileContent::Blob(blob);
+                batch.put_inode(id.ino, &record);
+                switched.push((id, blob));
+            }
+        }
+        batch.commit()?;
+        for (id, blob) in switched {
+            self.open.switch(id.ino, ContentKey::Blob(blob.digest), None);
+        }
+        Ok(())
+    }
+
+    /// All that the layer says now; nothing without a layer.
+    pub fn records(&self) -> Result<Records> {
+        let Some(upper) = &self.upper else { return Ok(Records::default()) };
+        let _guard = upper.tree_lock.read();
+        upper.records()
+    }
+}
+
+impl Upper {
+    fn records(&self) -> Result<Records> {
+        let mut records = Records::default();
+        let db = self.layer.db();
+        db.each_inode(|ino, record| {
+            records.inodes.insert(ino, record);
+        })?;
+        let mut bad_name = false;
+        db.each_name(|parent, name, record| match NameBuf::new(name) {
+            Ok(name) => {
+                records.names.entry(parent).or_default().insert(name, record);
+            }
+            Err(_) => bad_name = true,
+        })?;
+        if bad_name { Err(VfsError::Invalid) } else { Ok(records) }
+    }
+}
+
+impl Records {
+    /// The path of an inode, for people. `None` when it has no name.
+    pub fn path(&self, base: &Base, ino: Ino) -> Option<String> {
+        let mut parts = Vec::new();
+        let mut at = ino;
+        while at != Ino::ROOT {
+            // A path has at most 4096 bytes; more steps than that would be a circle.
+            if parts.len() > 4096 {
+                return None;
+            }
+            let (parent, name) = self.name_of(base, at)?;
+            parts.push(name);
+            at = parent;
+        }
+        parts.reverse();
+        Some(parts.join("/"))
+    }
+
+    fn name_of(&self, base: &Base, ino: Ino) -> Option<(Ino, String)> {
+        let by_layer = self.names.iter().find_map(|(parent, names)| {
+            let found =
+                names.iter().find(|(_, record)| matches!(record, NameRecord::Child(child) if child.ino == ino))?;
+            Some((*parent, found.0.to_string()))
+        });
+        by_layer.or_else(|| base.name(ino).ok().flatten())
+    }
+}
+
+impl Drop for Frozen<'_> {
+    /// Lets go: data files that no record names any more are removed.
+    fn drop(&mut self) {
+        let _guard = self.upper.tree_lock.write();
+        self.upper.frozen.lock().clear();
+        for id in self.content.keys() {
+            let named = matches!(
+                self.upper.layer.db().inode(id.ino),
+                Ok(Some(record)) if record.data_generation() == Some(id.generation)
+            );
+            let doubtful = self.upper.layer.db().inode(id.ino).is_err();
+            if !named
+                && !doubtful
+                && let Err(error) = self.upper.layer.data().remove(*id)
+            {
+                tracing::warn!(%error, "a data file that a snapshot took stays behind");
+            }
+        }
+    }
+}
