@@ -4,10 +4,12 @@
 //! reflink   share extents between files        sparse    copy and write files without filling their holes
 //! tmpfile   files without a name               rename    rename without replacing, and exchanging
 //! syncfs    make a whole filesystem durable    flock     locks that the kernel drops with their owner
-//! times     set modification times
+//! times     set modification times             at        files by descriptor and name
+//! xattrs    extended attributes                copy      copying between files
 //! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
+pub mod at;
 pub mod copy;
 pub mod flock;
 pub mod reflink;
@@ -16,3 +18,4 @@ pub mod sparse;
 pub mod syncfs;
 pub mod times;
 pub mod tmpfile;
+pub mod xattrs;
