@@ -1,9 +1,9 @@
 //! A backend for tests: collections wait at a gate, snapshots fail.
 
 use super::backend::{Backend, Outcome};
-use super::stats::Figures;
-use crate::format::RefName;
-use crate::fuse::ControlError;
+use super::stats::{Figures, Identity};
+use crate::format::{RefName, Totals};
+use crate::fuse::{ControlError, Metrics};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,7 +15,14 @@ pub(super) struct Fake {
 
 impl Backend for Fake {
     fn figures(&self) -> Figures {
-        Figures { pid: 42, ..Figures::default() }
+        Figures {
+            identity: Identity::default(),
+            pid: 42,
+            base: Totals::default(),
+            layer: None,
+            counters: Metrics::default().snapshot(),
+            resident_bytes: 0,
+        }
     }
     fn config(&self) -> Value {
         json!({ "ref": "debian" })

@@ -102,7 +102,7 @@ impl Holding {
     }
 
     /// Puts everything on disk and closes the layer in good order.
-    pub fn close(self) -> Result<(), VfsError> {
+    pub fn close(&self) -> Result<(), VfsError> {
         self.fs.close()
     }
 }

@@ -11,11 +11,14 @@
 
 pub mod backend;
 pub mod client;
+mod collect;
 pub mod command;
 pub mod engine;
 #[cfg(test)]
 mod fake;
 pub mod files;
+pub mod holding;
+pub mod mounted;
 pub mod reply;
 pub mod socket;
 pub mod stats;

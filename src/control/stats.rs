@@ -2,6 +2,8 @@
 //!
 //! Each figure is declared once, in [`FIGURES`], with its key, meaning and unit. Keys are stable: one may be added, none renamed.
 
+use crate::format::Totals;
+use crate::fuse::MetricsSnapshot;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
@@ -33,96 +35,62 @@ pub struct LayerFigures {
     pub dirty_directories: u64,
 }
 
-/// One filesystem operation.
-#[derive(Debug, Clone, Copy)]
-pub struct OperationFigures {
-    /// Its name, such as `lookup`.
-    pub name: &'static str,
-    /// How often it was asked for.
-    pub count: u64,
-    /// How often it failed.
-    pub errors: u64,
-}
-
 /// All figures of a mount at one moment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Figures {
     /// What it is.
     pub identity: Identity,
     /// Process that serves it.
     pub pid: u32,
-    /// Whole seconds since it was mounted.
-    pub uptime_seconds: u64,
-    /// Entries of the base.
-    pub base_entries: u64,
-    /// Inodes of the base that aren't directories.
-    pub base_files: u64,
-    /// Bytes of the base's regular files.
-    pub base_bytes: u64,
+    /// The base.
+    pub base: Totals,
     /// The layer, when there is one.
     pub layer: Option<LayerFigures>,
-    /// Opens that the kernel serves from the backing file itself.
-    pub opens_passthrough: u64,
-    /// Opens served through the daemon and the page cache.
-    pub opens_cached: u64,
+    /// What the mount counted.
+    pub counters: MetricsSnapshot,
     /// Resident memory of the daemon.
     pub resident_bytes: u64,
-    /// Operations, in the order they are to be listed.
-    pub operations: Vec<OperationFigures>,
 }
 
 struct Figure {
+    /// Of `stats`; Prometheus has it with `cairnfs_` before it, and `_total` behind a counter.
     key: &'static str,
-    metric: &'static str,
-    kind: &'static str,
+    kind: Type,
     help: &'static str,
     get: fn(&Figures) -> Option<u64>,
 }
 
-const fn gauge(
-    key: &'static str,
-    metric: &'static str,
-    help: &'static str,
-    get: fn(&Figures) -> Option<u64>,
-) -> Figure {
-    Figure { key, metric, kind: "gauge", help, get }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Gauge,
+    Counter,
 }
 
-const fn counter(
-    key: &'static str,
-    metric: &'static str,
-    help: &'static str,
-    get: fn(&Figures) -> Option<u64>,
-) -> Figure {
-    Figure { key, metric, kind: "counter", help, get }
+type Get = fn(&Figures) -> Option<u64>;
+
+const fn gauge(key: &'static str, help: &'static str, get: Get) -> Figure {
+    Figure { key, kind: Type::Gauge, help, get }
+}
+
+const fn counter(key: &'static str, help: &'static str, get: Get) -> Figure {
+    Figure { key, kind: Type::Counter, help, get }
 }
 
 const FIGURES: &[Figure] = &[
-    gauge("uptime_seconds", "cairnfs_uptime_seconds", "Seconds since it was mounted", |f| Some(f.uptime_seconds)),
-    gauge("base_entries", "cairnfs_base_entries", "Directory entries of the base manifest", |f| Some(f.base_entries)),
-    gauge("base_files", "cairnfs_base_files", "Inodes of the base that are not directories", |f| Some(f.base_files)),
-    gauge("base_bytes", "cairnfs_base_bytes", "Bytes of the base's regular files", |f| Some(f.base_bytes)),
-    gauge("layer_inodes", "cairnfs_layer_inodes", "Inodes that the layer has a record of", |f| Some(f.layer?.inodes)),
-    gauge("layer_bytes", "cairnfs_layer_bytes", "Bytes of content that the layer holds", |f| Some(f.layer?.bytes)),
-    gauge("layer_dirty_directories", "cairnfs_layer_dirty_directories", "Directories with changes of their own", |f| {
-        Some(f.layer?.dirty_directories)
+    gauge("uptime_seconds", "Seconds since it was mounted", |f| Some(f.counters.uptime_seconds)),
+    gauge("resident_bytes", "Resident memory of the process that serves it", |f| Some(f.resident_bytes)),
+    gauge("base_entries", "Entries of the base, the root not counted", |f| Some(f.base.entries)),
+    gauge("base_files", "Inodes of the base that are not directories", |f| Some(f.base.files)),
+    gauge("base_bytes", "Bytes of the base's regular files", |f| Some(f.base.bytes)),
+    gauge("layer_inodes", "Inodes that the layer has a record of", |f| Some(f.layer?.inodes)),
+    gauge("layer_bytes", "Bytes of content that the layer holds", |f| Some(f.layer?.bytes)),
+    gauge("layer_dirty_directories", "Directories that the layer has a record of", |f| Some(f.layer?.dirty_directories)),
+    counter("operations", "Requests of the kernel, all kinds together", |f| {
+        Some(f.counters.operations.iter().map(|op| op.count).sum())
     }),
-    counter("opens_passthrough", "cairnfs_opens_passthrough_total", "Opens that the kernel serves directly", |f| {
-        Some(f.opens_passthrough)
+    counter("operation_errors", "Requests answered with an error, all kinds together", |f| {
+        Some(f.counters.operations.iter().map(|op| op.errors).sum())
     }),
-    counter("opens_cached", "cairnfs_opens_cached_total", "Opens served by the daemon and the page cache", |f| {
-        Some(f.opens_cached)
-    }),
-    gauge("resident_bytes", "cairnfs_resident_bytes", "Resident memory of the daemon", |f| Some(f.resident_bytes)),
-    counter("operations", "cairnfs_requests_total", "Filesystem operations of all kinds", |f| {
-        Some(f.operations.iter().map(|op| op.count).sum())
-    }),
-    counter(
-        "operation_errors",
-        "cairnfs_request_errors_total",
-        "Filesystem operations that failed, of all kinds",
-        |f| Some(f.operations.iter().map(|op| op.errors).sum()),
-    ),
 ];
 
 /// What every key of `stats` means, for the documentation.
@@ -168,7 +136,10 @@ impl Figures {
                 all.insert(figure.key.into(), value.into());
             }
         }
-        for op in &self.operations {
+        for event in &self.counters.events {
+            all.insert(event.name.into(), event.count.into());
+        }
+        for op in &self.counters.operations {
             all.insert(format!("op_{}", op.name), op.count.into());
             all.insert(format!("op_{}_errors", op.name), op.errors.into());
         }
@@ -193,20 +164,51 @@ impl Figures {
         text.push_str(&format!("cairnfs_mount_info{{{}}} 1\n", labels.join(",")));
         for figure in FIGURES {
             if let Some(value) = (figure.get)(self) {
-                head(&mut text, figure.metric, figure.kind, figure.help);
-                text.push_str(&format!("{} {value}\n", figure.metric));
+                let suffix = if figure.kind == Type::Counter { "_total" } else { "" };
+                single(&mut text, &format!("cairnfs_{}{suffix}", figure.key), figure.kind, figure.help, value);
             }
         }
-        head(&mut text, "cairnfs_operations_total", "counter", "Filesystem operations by name");
-        for op in &self.operations {
-            text.push_str(&format!("cairnfs_operations_total{{operation=\"{}\"}} {}\n", op.name, op.count));
+        for event in &self.counters.events {
+            single(&mut text, &format!("cairnfs_{}_total", event.name), Type::Counter, event.meaning, event.count);
         }
-        head(&mut text, "cairnfs_operation_errors_total", "counter", "Filesystem operations that failed, by name");
-        for op in &self.operations {
-            text.push_str(&format!("cairnfs_operation_errors_total{{operation=\"{}\"}} {}\n", op.name, op.errors));
-        }
+        self.requests(&mut text);
         text
     }
+
+    /// Families with one series for each operation.
+    fn requests(&self, text: &mut String) {
+        let operations = &self.counters.operations;
+        head(text, "cairnfs_requests_total", "counter", "Requests of the kernel by kind");
+        for op in operations {
+            text.push_str(&format!("cairnfs_requests_total{{operation=\"{}\"}} {}\n", op.name, op.count));
+        }
+        head(text, "cairnfs_request_errors_total", "counter", "Requests answered with an error, by kind");
+        for op in operations {
+            text.push_str(&format!("cairnfs_request_errors_total{{operation=\"{}\"}} {}\n", op.name, op.errors));
+        }
+        head(text, "cairnfs_request_seconds", "histogram", "Time from a request's arrival to its answer, by kind");
+        for op in operations.iter().filter(|op| op.count > 0) {
+            let series = |suffix: &str, labels: &str, value: &str| {
+                format!("cairnfs_request_seconds{suffix}{{operation=\"{}\"{labels}}} {value}\n", op.name)
+            };
+            let mut sum = 0;
+            for (exponent, count) in op.buckets.iter().enumerate().take(op.buckets.len().saturating_sub(1)) {
+                sum += count;
+                let bound = (1u64 << exponent) as f64 / 1e6;
+                text.push_str(&series("_bucket", &format!(",le=\"{bound}\""), &sum.to_string()));
+            }
+            // the counters aren't read at one instant: the total must be what the buckets add up to
+            sum += op.buckets.last().copied().unwrap_or(0);
+            text.push_str(&series("_bucket", ",le=\"+Inf\"", &sum.to_string()));
+            text.push_str(&series("_sum", "", &format!("{}", op.micros as f64 / 1e6)));
+            text.push_str(&series("_count", "", &sum.to_string()));
+        }
+    }
+}
+
+fn single(text: &mut String, metric: &str, kind: Type, help: &str, value: u64) {
+    head(text, metric, if kind == Type::Gauge { "gauge" } else { "counter" }, help);
+    text.push_str(&format!("{metric} {value}\n"));
 }
 
 fn head(text: &mut String, metric: &str, kind: &str, help: &str) {
@@ -228,19 +230,27 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuse::{BUCKETS, Metrics};
 
-    fn figures() -> Figures {
+    fn figures(layer: bool) -> Figures {
+        let layer = layer.then_some(LayerFigures { inodes: 3, bytes: 4096, dirty_directories: 2 });
+        let mut counters = Metrics::default().snapshot();
+        let lookup = counters.operations.iter_mut().find(|op| op.name == "lookup").unwrap();
+        (lookup.count, lookup.errors, lookup.micros) = (7, 2, 1_500_000);
+        (lookup.buckets[3], lookup.buckets[BUCKETS - 1]) = (6, 1);
         Figures {
             identity: Identity { reference: "web/ba\"se".into(), mode: "layer", ..Identity::default() },
-            layer: Some(LayerFigures { inodes: 3, bytes: 4096, dirty_directories: 2 }),
-            operations: vec![OperationFigures { name: "lookup", count: 7, errors: 2 }],
-            ..Figures::default()
+            pid: 1,
+            base: Totals::default(),
+            layer,
+            counters,
+            resident_bytes: 1,
         }
     }
 
     #[test]
     fn text_and_json_have_the_same_keys() {
-        let figures = figures();
+        let figures = figures(true);
         let json = figures.json();
         let object = json.as_object().unwrap();
         let text = figures.text();
@@ -249,14 +259,18 @@ mod tests {
         assert_eq!(object["layer_bytes"], 4096);
         assert_eq!(object["op_lookup_errors"], 2);
         assert_eq!(object["operations"], 7);
-        assert!(!Figures::default().text().contains("layer_"));
+        assert!(object.contains_key("opens_passthrough"));
+        assert!(!super::tests::figures(false).text().contains("layer_"));
     }
 
     #[test]
     fn metrics_declare_each_family_once_and_escape_labels() {
-        let text = figures().metrics();
+        let text = figures(true).metrics();
         assert!(text.contains("ref=\"web/ba\\\"se\""));
-        assert!(text.contains("cairnfs_operation_errors_total{operation=\"lookup\"} 2\n"));
+        assert!(text.contains("cairnfs_request_errors_total{operation=\"lookup\"} 2\n"));
+        assert!(text.contains("cairnfs_request_seconds_bucket{operation=\"lookup\",le=\"0.000008\"} 6\n"));
+        assert!(text.contains("cairnfs_request_seconds_bucket{operation=\"lookup\",le=\"+Inf\"} 7\n"));
+        assert!(text.contains("cairnfs_request_seconds_sum{operation=\"lookup\"} 1.5\n"));
         let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         let all = families.len();
         families.sort_unstable();
@@ -265,6 +279,7 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             let family = name.split('{').next().unwrap();
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
             assert!(text.contains(&format!("# HELP {family} ")), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
