@@ -73,7 +73,7 @@ fn subtree() -> impl Strategy<Value = Subtree> {
     (digest(), entries, 0..=(i64::MAX as u64 >> 6), any::<u32>()).prop_map(|(tree, entries, bytes, subdirs)| {
         let subdirs = subdirs.min(u32::try_from(entries / 2).unwrap_or(u32::MAX));
         let bytes = if entries == 0 { 0 } else { bytes };
-        Subtree { tree, entries, bytes, subdirs }
+        Subtree { tree, entries, bytes, dirs: u64::from(subdirs), subdirs }
     })
 }
 

@@ -6,14 +6,14 @@
 
 use cairnfs::format::*;
 
-const HEADER: usize = 48;
+const HEADER: usize = 56;
 const COUNT: usize = 12;
 const ENTRIES_BENEATH: usize = 16;
 const BYTES_BENEATH: usize = 24;
-const SUBDIRS: usize = 32;
-const SETS: usize = 36;
-const ENTRIES_LEN: usize = 40;
-const SETS_LEN: usize = 44;
+const SUBDIRS: usize = 40;
+const SETS: usize = 44;
+const ENTRIES_LEN: usize = 48;
+const SETS_LEN: usize = 52;
 
 // within an entry
 const KIND: usize = 0;
@@ -161,10 +161,12 @@ fn symlink_targets() {
 
 #[test]
 fn sums_of_a_subdirectory() {
-    let beneath = Subtree { tree: Digest::of(b"t"), entries: 3, bytes: 4, subdirs: 2 };
+    let beneath = Subtree { tree: Digest::of(b"t"), entries: 3, bytes: 4, dirs: 2, subdirs: 2 };
     let good = tree(&[("a", Entry::Inode(meta(&[]), Node::Dir(beneath)))]);
     let at = entry_at(&good, 0) + PAYLOAD + 32;
-    bad_field(patched(&good, at + 16, &[4]), 0, "subdirectories");
+    bad_field(patched(&good, at + 24, &[3]), 0, "subdirectories");
+    bad_field(patched(&good, at + 24, &[0]), 0, "subdirectories");
+    bad_field(patched(&good, at + 16, &[4]), 0, "directories beneath");
     bad_field(patched(&good, at + 16, &[3]), 0, "bytes beneath");
     bad_field(patched(&good, at + 8, &[255; 8]), 0, "bytes beneath");
     bad_field(patched(&good, at, &(1u64 << 40).to_le_bytes()), 0, "entries beneath");
@@ -257,7 +259,7 @@ fn no_directory_and_no_link_in_a_link_table() {
     assert_eq!(LinkTable::decode(link).unwrap_err(), FormatError::Field { index: 0, field: "kind" });
     let mut dir = patched(&good, at + KIND, &[2]);
     dir.truncate(dir.len() - 8);
-    dir.extend([0; 32 + 8 + 8 + 4]);
-    dir[20..24].copy_from_slice(&84u32.to_le_bytes());
+    dir.extend([0; 32 + 8 + 8 + 8 + 4]);
+    dir[20..24].copy_from_slice(&92u32.to_le_bytes());
     assert_eq!(LinkTable::decode(dir).unwrap_err(), FormatError::Field { index: 0, field: "kind" });
 }

@@ -6,10 +6,10 @@
 use cairnfs::format::*;
 use std::path::Path;
 
-const TREE: (&str, &str) = ("tree.bin", "2e6d683711eb2b8f0e0ea0fa7ad6f3aaef9f51da7b22b2a0c1bd7ffd25cb0fb3");
+const TREE: (&str, &str) = ("tree.bin", "f661484917cd4e3d0eec9ed737efc637c28d9d1354c00de9d237825d41fe2d07");
 const LINKS: (&str, &str) = ("links.bin", "0c1494592591fd1c7964e73629d61bebad614ace3cef6732eb82612fde1b5df1");
-const MANIFEST: (&str, &str) = ("manifest.json", "f4b72562dc1fed7c8441a0f529776412d7f549b0c558fe84a93649618a1a6528");
-const EMPTY_TREE: &str = "3cb38413bc6507c2de6ef66668e7ca98b2ffbc5330e624241cc866db523c69bd";
+const MANIFEST: (&str, &str) = ("manifest.json", "efec12b36c4f00dff28c720af8060337f4e0ea39d19554b706ea1df92708967f");
+const EMPTY_TREE: &str = "d4ec92d763df97ed9fc777676a1e9344d20e89b06119299504c768c82092983d";
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name);
@@ -39,7 +39,7 @@ fn entries() -> Vec<(NameBuf, Entry)> {
     let lone = xattrs(&[(b"user.\xff", b"lone")]);
     let leaf = |meta, content| Entry::Inode(meta, Node::Leaf(content));
     let file = |text: &[u8]| Content::File { digest: Digest::of(text), size: text.len() as u64 };
-    let subtree = Subtree { tree: Digest::of(b"a tree"), entries: 1_234_567, bytes: 1 << 42, subdirs: 89 };
+    let subtree = Subtree { tree: Digest::of(b"a tree"), entries: 1_234_567, bytes: 1 << 42, dirs: 1234, subdirs: 89 };
     let all: Vec<(&[u8], Entry)> = vec![
         (b" ", leaf(meta(0o4755, 0, 0, (1_700_000_000, 123_456_789), &shared), file(b"setuid"))),
         (b"...", leaf(meta(0, u32::MAX, u32::MAX, (-1, 999_999_999), &none), file(b""))),
@@ -73,7 +73,7 @@ fn slots() -> Vec<Option<LinkedInode>> {
 
 fn manifest() -> Manifest {
     let set = xattrs(&[(b"user.a b%\xff", b"\0\x01"), (b"user.plain", b"")]);
-    let subtree = Subtree { tree: Digest::of(b"root"), entries: 12, bytes: 345, subdirs: 6 };
+    let subtree = Subtree { tree: Digest::of(b"root"), entries: 12, bytes: 345, dirs: 7, subdirs: 6 };
     Manifest {
         name: "web/base-1.0".parse().unwrap(),
         created_at: "2025-01-31T23:59:59.5Z".to_owned(),

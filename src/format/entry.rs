@@ -42,6 +42,8 @@ pub struct Subtree {
     pub entries: u64,
     /// Bytes of the regular files beneath; hard-linked inodes aren't counted, for they belong to no one directory.
     pub bytes: u64,
+    /// Directories beneath, at every depth.
+    pub dirs: u64,
     /// Directories directly inside; the directory's link count is two more.
     pub subdirs: u32,
 }

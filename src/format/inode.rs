@@ -181,10 +181,11 @@ impl<'a> Payload<'a> {
                 out.bytes(digest.as_bytes());
                 out.u64(*size);
             }
-            Self::Dir(Subtree { tree, entries, bytes, subdirs }) => {
+            Self::Dir(Subtree { tree, entries, bytes, dirs, subdirs }) => {
                 out.bytes(tree.as_bytes());
                 out.u64(*entries);
                 out.u64(*bytes);
+                out.u64(*dirs);
                 out.u32(*subdirs);
             }
             Self::Symlink(target) => {
@@ -208,6 +209,7 @@ impl<'a> Payload<'a> {
                 tree: reader.digest()?,
                 entries: reader.u64()?,
                 bytes: reader.u64()?,
+                dirs: reader.u64()?,
                 subdirs: reader.u32()?,
             }),
             SYMLINK => {
@@ -232,15 +234,19 @@ fn read_device(reader: &mut Reader<'_>) -> Result<Device, FormatError> {
 
 /// Whether the sums of a directory can belong together; if not, which can't.
 pub(super) fn check_subtree(subtree: &Subtree) -> Result<(), &'static str> {
-    let Subtree { entries, bytes, subdirs, .. } = *subtree;
+    let Subtree { entries, bytes, dirs, subdirs, .. } = *subtree;
     if entries >= ENTRIES_END {
         return Err("entries beneath");
     }
-    if u64::from(subdirs) > entries {
+    if dirs > entries {
+        return Err("directories beneath");
+    }
+    // There are directories beneath exactly where some are directly inside.
+    if u64::from(subdirs) > dirs || (subdirs == 0 && dirs > 0) {
         return Err("subdirectories");
     }
     // Where every entry is a directory, none of them holds a file.
-    if bytes > BYTES_MAX || (bytes > 0 && u64::from(subdirs) == entries) {
+    if bytes > BYTES_MAX || (bytes > 0 && dirs == entries) {
         return Err("bytes beneath");
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"cairnfs": 1, "name", "created_at", "parent", "kind", "labels",
-//!  "root": {"tree", "entries", "bytes", "subdirs", "mode", "uid", "gid", "mtime", "xattrs"}, "links", "totals"}
+//!  "root": {"tree", "entries", "bytes", "dirs", "subdirs", "mode", "uid", "gid", "mtime", "xattrs"}, "links", "totals"}
 //! ```
 //! Invariant: fields come in this order, indented by two spaces, keys of maps sorted, one newline at the end. The decoder writes
 //! what it read again and refuses any difference, which leaves one spelling for each manifest without a parser of our own.
@@ -162,6 +162,7 @@ struct RootJson {
     tree: Digest,
     entries: u64,
     bytes: u64,
+    dirs: u64,
     subdirs: u32,
     /// Four octal digits.
     mode: String,
@@ -200,12 +201,13 @@ impl TryFrom<Json> for Manifest {
 
 impl From<&RootMeta> for RootJson {
     fn from(root: &RootMeta) -> Self {
-        let Subtree { tree, entries, bytes, subdirs } = root.subtree;
+        let Subtree { tree, entries, bytes, dirs, subdirs } = root.subtree;
         let Meta { mode, uid, gid, mtime, xattrs } = &root.meta;
         Self {
             tree,
             entries,
             bytes,
+            dirs,
             subdirs,
             mode: mode_text(*mode),
             uid: *uid,
@@ -220,7 +222,7 @@ impl TryFrom<RootJson> for RootMeta {
     type Error = FormatError;
 
     fn try_from(json: RootJson) -> Result<Self, FormatError> {
-        let RootJson { tree, entries, bytes, subdirs, mode, uid, gid, mtime, xattrs } = json;
+        let RootJson { tree, entries, bytes, dirs, subdirs, mode, uid, gid, mtime, xattrs } = json;
         let bad = |field, why| FormatError::Manifest { field, why };
         let bits = u32::from_str_radix(&mode, 8).map_err(|_| bad("root.mode", "isn't four octal digits"))?;
         let xattr = |(name, value): (String, String)| -> Option<Xattr> {
@@ -229,7 +231,7 @@ impl TryFrom<RootJson> for RootMeta {
         let xattrs: Option<Vec<Xattr>> = xattrs.into_iter().map(xattr).collect();
         let xattrs = Xattrs::new(xattrs.ok_or(bad("root.xattrs", "isn't escaped names with hexadecimal values"))?)?;
         let meta = Meta { mode: Mode::from_bits(bits), uid, gid, mtime, xattrs };
-        Ok(Self { subtree: Subtree { tree, entries, bytes, subdirs }, meta })
+        Ok(Self { subtree: Subtree { tree, entries, bytes, dirs, subdirs }, meta })
     }
 }
 
@@ -247,7 +249,10 @@ mod tests {
             parent: Some(Digest::of(b"parent")),
             kind: ManifestKind::Snapshot,
             labels: [("project", "p\u{1F980}\n"), ("a", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-            root: RootMeta { subtree: Subtree { tree: Digest::of(b"t"), entries: 3, bytes: 9, subdirs: 1 }, meta },
+            root: RootMeta {
+                subtree: Subtree { tree: Digest::of(b"t"), entries: 3, bytes: 9, dirs: 1, subdirs: 1 },
+                meta,
+            },
             links: None,
             totals: Totals { entries: 3, files: 2, bytes: 9 },
         }

@@ -17,7 +17,7 @@ use super::{Digest, Entry, FormatError, Kind, Name, NameBuf, Node, Subtree};
 const WHAT: &str = "tree object";
 const MAGIC: &[u8; 8] = b"CRN-TREE";
 /// magic, version, count, entries beneath, bytes beneath, subdirectories, sets, length of entries, length of sets.
-const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 4;
+const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 8 + 8 + 4 + 4 + 4 + 4;
 /// Where an entry has its pre-order offset.
 const OFFSET_AT: usize = HEAD_LEN;
 
@@ -42,6 +42,7 @@ pub struct EncodedTree {
 struct Sums {
     entries: u64,
     bytes: u64,
+    dirs: u64,
     subdirs: u32,
 }
 
@@ -60,6 +61,7 @@ impl Sums {
             Payload::Dir(beneath) => {
                 self.entries += beneath.entries;
                 self.bytes += beneath.bytes;
+                self.dirs += 1 + beneath.dirs;
                 self.subdirs += 1;
             }
             _ => {}
@@ -74,8 +76,8 @@ impl Sums {
     }
 
     fn subtree(self, tree: Digest) -> Subtree {
-        let Self { entries, bytes, subdirs } = self;
-        Subtree { tree, entries, bytes, subdirs }
+        let Self { entries, bytes, dirs, subdirs } = self;
+        Subtree { tree, entries, bytes, dirs, subdirs }
     }
 }
 
@@ -113,6 +115,7 @@ pub fn encode_tree(entries: &[(NameBuf, Entry)]) -> Result<EncodedTree, FormatEr
     bytes.u32(count);
     bytes.u64(sums.entries);
     bytes.u64(sums.bytes);
+    bytes.u64(sums.dirs);
     bytes.u32(sums.subdirs);
     bytes.u32(set_count);
     bytes.u32(count32(records.len(), "bytes of entries")?);
@@ -155,7 +158,8 @@ impl Tree {
         let mut header = Reader::new(&bytes, 0);
         header.stamp(WHAT, MAGIC, Self::VERSION)?;
         let count = header.u32()?;
-        let claimed = Sums { entries: header.u64()?, bytes: header.u64()?, subdirs: header.u32()? };
+        let claimed =
+            Sums { entries: header.u64()?, bytes: header.u64()?, dirs: header.u64()?, subdirs: header.u32()? };
         let (sets, records, set_bytes) = (header.u32()?, header.u32()?, header.u32()?);
         let table = Table::new(bytes, &Lengths { header: HEADER_LEN, count, records, sets, set_bytes })?;
         let sums = check_entries(&table)?;
@@ -180,9 +184,9 @@ impl Tree {
         self.sums.subtree(digest)
     }
 
-    /// Entries beneath, bytes beneath, and directories directly inside: what [`Tree::subtree`] says without the digest.
-    pub(super) fn sums(&self) -> (u64, u64, u32) {
-        (self.sums.entries, self.sums.bytes, self.sums.subdirs)
+    /// Entries, bytes and directories beneath, and directories directly inside: what [`Tree::subtree`] says without the digest.
+    pub(super) fn sums(&self) -> (u64, u64, u64, u32) {
+        (self.sums.entries, self.sums.bytes, self.sums.dirs, self.sums.subdirs)
     }
 
     /// Index of the entry called `name`: a binary search over the raw bytes.
@@ -297,7 +301,7 @@ mod tests {
 
     fn dir(entries: u64, bytes: u64, subdirs: u32) -> Entry {
         let tree = Digest::of(b"tree");
-        Entry::Inode(Meta::default(), Node::Dir(Subtree { tree, entries, bytes, subdirs }))
+        Entry::Inode(Meta::default(), Node::Dir(Subtree { tree, entries, bytes, dirs: u64::from(subdirs), subdirs }))
     }
 
     fn tree(entries: &[(&[u8], Entry)]) -> Result<EncodedTree, FormatError> {

@@ -18,9 +18,9 @@ pub fn tree_json(tree: &Tree) -> Value {
         object.insert("offset".to_owned(), tree.offset(index).into());
         Value::Object(object)
     };
-    let (entries, bytes, subdirs) = tree.sums();
+    let (entries, bytes, dirs, subdirs) = tree.sums();
     let listed: Vec<Value> = tree.iter().enumerate().map(entry).collect();
-    json!({"type": "tree", "version": Tree::VERSION, "beneath": {"entries": entries, "bytes": bytes}, "subdirs": subdirs, "entries": listed})
+    json!({"type": "tree", "version": Tree::VERSION, "beneath": {"entries": entries, "bytes": bytes, "dirs": dirs}, "subdirs": subdirs, "entries": listed})
 }
 
 /// A table of linked inodes: its slots in order, `null` for a free one.
@@ -50,9 +50,9 @@ fn put_entry(object: &mut Object, entry: &Entry) {
             put_meta(object, meta);
             match node {
                 Node::Leaf(content) => put_content(object, content),
-                Node::Dir(Subtree { tree, entries, bytes, subdirs }) => {
+                Node::Dir(Subtree { tree, entries, bytes, dirs, subdirs }) => {
                     object.insert("tree".to_owned(), tree.to_string().into());
-                    object.insert("beneath".to_owned(), json!({"entries": entries, "bytes": bytes}));
+                    object.insert("beneath".to_owned(), json!({"entries": entries, "bytes": bytes, "dirs": dirs}));
                     object.insert("subdirs".to_owned(), (*subdirs).into());
                 }
             }
@@ -125,7 +125,7 @@ mod tests {
         let entries = entries.map(|(name, entry)| (NameBuf::new(name).unwrap(), entry));
         let tree = Tree::decode(encode_tree(&entries).unwrap().bytes).unwrap();
         let expected = json!({
-            "type": "tree", "version": 1, "beneath": {"entries": 2, "bytes": 7}, "subdirs": 0,
+            "type": "tree", "version": 1, "beneath": {"entries": 2, "bytes": 7, "dirs": 0}, "subdirs": 0,
             "entries": [
                 {"name": "é", "kind": "file", "mode": "4755", "uid": 1, "gid": 2, "mtime": {"secs": -3, "nanos": 4},
                  "xattrs": {"user.a": "01"}, "digest": digest.to_string(), "size": 7, "offset": 1},

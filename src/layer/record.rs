@@ -404,11 +404,7 @@ mod tests {
             (any::<u32>(), blob()).prop_map(|(generation, b)| Body::File { generation, content: FileContent::Blob(b) }),
             (any::<u32>(), proptest::option::of(blob()))
                 .prop_map(|(generation, origin)| Body::File { generation, content: FileContent::Data { origin } }),
-            (any::<u64>(), any::<u64>(), any::<u32>()).prop_map(|(p, children, subdirs)| Body::Dir {
-                parent: Ino(p),
-                children,
-                subdirs
-            }),
+            (any::<u64>(), any::<u32>()).prop_map(|(p, subdirs)| Body::Dir { parent: Ino(p), subdirs }),
             proptest::collection::vec(any::<u8>(), 1..4096).prop_map(|t| Body::Symlink(t.into())),
             device.clone().prop_map(Body::Char),
             device.prop_map(Body::Block),

@@ -1,0 +1,281 @@
+//! Folders of writable layers: what the store itself knows of a layer.
+//!
+//! ```text
+//! layers/NAME/layer.json   LayerConfig: what the layer stands on; a root for the collector
+//!            /lock         flocked by who uses the layer; holds who that is
+//!            /index/       metadata (fjall)
+//!            /data/        content of dirty files
+//! ```
+//! A layer appears whole, `layer.json` included, and goes whole: it is renamed into the trash and removed there. A folder without a
+//! readable `layer.json` stops a collection, for nobody can tell what it stands on.
+
+use super::error::{Context, Result, StoreError, found};
+use super::layout::layer;
+use super::publish::{now_ms, replace_durably, sync_folder, sync_parent, unique};
+use super::resolve::near;
+use super::{Lease, LeaseKind, Store};
+use crate::format::{Digest, LayerName};
+use crate::sys::{flock, rename};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Version of `layer.json`.
+const VERSION: u32 = 1;
+
+/// How a layer is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerMode {
+    /// In the store, until it is removed.
+    Overlay,
+    /// In memory, until it is unmounted.
+    Tmpfs,
+}
+
+/// Limits of a layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Quota {
+    /// Bytes of content.
+    pub bytes: Option<u64>,
+    /// Entries.
+    pub entries: Option<u64>,
+}
+
+/// What a layer stands on: `layer.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    /// Version of this file.
+    pub format: u32,
+    /// The layer's name.
+    pub name: LayerName,
+    /// The manifest that its clean nodes are of.
+    pub base: Digest,
+    /// Its last snapshot.
+    pub parent: Option<Digest>,
+    /// Other manifests that it needs.
+    pub pins: Vec<Digest>,
+    /// How it is kept.
+    pub mode: LayerMode,
+    /// The project that its size counts for.
+    pub project: Option<String>,
+    /// Its limits.
+    pub quota: Option<Quota>,
+    /// When it was made, RFC 3339 in UTC.
+    pub created_at: String,
+}
+
+impl LayerConfig {
+    /// A layer that is kept, on `base`, without limits.
+    pub fn new(name: LayerName, base: Digest, created_at: String) -> Self {
+        Self {
+            format: VERSION,
+            name,
+            base,
+            parent: None,
+            pins: Vec::new(),
+            mode: LayerMode::Overlay,
+            project: None,
+            quota: None,
+            created_at,
+        }
+    }
+
+    /// The manifests that it needs: the roots that a collection starts from.
+    pub fn roots(&self) -> impl Iterator<Item = Digest> + '_ {
+        [self.base].into_iter().chain(self.parent).chain(self.pins.iter().copied())
+    }
+}
+
+impl Store {
+    /// `layers/`.
+    pub fn layers_dir(&self) -> PathBuf {
+        self.layout().layers()
+    }
+
+    /// Folder of a layer, whether or not it is there.
+    pub fn layer_dir(&self, name: &LayerName) -> PathBuf {
+        self.layout().layer(name)
+    }
+
+    /// Folder of a layer's metadata.
+    pub fn layer_index_dir(&self, name: &LayerName) -> PathBuf {
+        layer::index(&self.layer_dir(name))
+    }
+
+    /// Folder of a layer's content.
+    pub fn layer_data_dir(&self, name: &LayerName) -> PathBuf {
+        layer::data(&self.layer_dir(name))
+    }
+
+    /// Makes a layer's folder with `layer.json`, an empty `index/` and an empty `data/`: whole and durable, or not at all. Returns the folder.
+    pub fn create_layer(&self, config: &LayerConfig) -> Result<PathBuf> {
+        let needed: Vec<Digest> = config.roots().collect();
+        let lease = Lease::take(self, LeaseKind::Mount, &format!("create layer {}", config.name), &needed)?;
+        let folder = self.layout().tmp_file(&unique());
+        let made = self.fill_layer(&folder, config).and_then(|_lock| self.name_layer(&folder, config));
+        if made.is_err() {
+            // What can't be removed now is removed by a collection.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        drop(lease);
+        made
+    }
+
+    /// Returns the lock that tells a collection that the folder is in use while it is in `tmp/`.
+    fn fill_layer(&self, folder: &Path, config: &LayerConfig) -> Result<File> {
+        let lock = {
+            let _shared = self.shared()?;
+            fs::create_dir(folder).context("create", folder)?;
+            let lock = File::open(folder).context("open", folder)?;
+            flock::exclusive(&lock).context("lock", folder)?;
+            lock
+        };
+        for path in [layer::index(folder), layer::data(folder)] {
+            fs::create_dir(&path).context("create", &path)?;
+        }
+        let path = layer::lock(folder);
+        File::create_new(&path).context("create", &path)?;
+        let path = layer::config(folder);
+        let write = || {
+            let mut file = File::create_new(&path)?;
+            file.write_all(&encode(config))?;
+            file.sync_all()
+        };
+        write().context("write", &path)?;
+        sync_folder(folder)?;
+        Ok(lock)
+    }
+
+    fn name_layer(&self, folder: &Path, config: &LayerConfig) -> Result<PathBuf> {
+        let path = self.layer_dir(&config.name);
+        match rename::no_replace(folder, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::LayerExists { name: config.name.to_string() });
+            }
+            done => done.context("create", &path)?,
+        }
+        sync_parent(&path)?;
+        Ok(path)
+    }
+
+    /// All layers, sorted by name. One that can't be read is an error, never left out.
+    pub fn layers(&self) -> Result<Vec<LayerConfig>> {
+        let folder = self.layers_dir();
+        let mut layers = Vec::new();
+        for entry in fs::read_dir(&folder).context("list", &folder)? {
+            let path = entry.context("list", &folder)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let Some(name) = name else {
+                return Err(StoreError::BadLayer { path, why: "its name can't be one of a layer".to_owned() });
+            };
+            match self.layer(&name) {
+                // It was removed meanwhile.
+                Err(StoreError::NoLayer { .. }) => {}
+                config => layers.push(config?),
+            }
+        }
+        layers.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(layers)
+    }
+
+    /// What a layer stands on.
+    pub fn layer(&self, name: &LayerName) -> Result<LayerConfig> {
+        let folder = self.layer_dir(name);
+        let path = layer::config(&folder);
+        let bad = |why: String| StoreError::BadLayer { path: path.clone(), why };
+        let Some(text) = found(fs::read(&path)).context("read", &path)? else {
+            let there = found(fs::symlink_metadata(&folder)).context("stat", &folder)?;
+            return Err(there.map_or_else(|| self.no_layer(name), |_| bad("it is missing".to_owned())));
+        };
+        let config: LayerConfig = serde_json::from_slice(&text).map_err(|why| bad(why.to_string()))?;
+        if config.format != VERSION {
+            return Err(bad(format!("it has version {}; this program knows version {VERSION}", config.format)));
+        }
+        if config.name != *name {
+            return Err(bad(format!("it describes layer `{}`", config.name)));
+        }
+        Ok(config)
+    }
+
+    /// Replaces a layer's `layer.json`, atomically and durably. The caller holds the layer's lock, and a lease on manifests that are new
+    /// in it.
+    pub fn write_layer(&self, lock: &LayerLock, config: &LayerConfig) -> Result<()> {
+        replace_durably(self, &layer::config(&self.layer_dir(&lock.name)), &encode(config))
+    }
+
+    /// Takes a layer for this process alone. `use_` tells others who has it, such as `mounted on /mnt`.
+    pub fn lock_layer(&self, name: &LayerName, use_: &str) -> Result<LayerLock> {
+        let path = layer::lock(&self.layer_dir(name));
+        loop {
+            let opened = found(OpenOptions::new().read(true).write(true).open(&path)).context("open", &path)?;
+            let mut file = opened.ok_or_else(|| self.no_layer(name))?;
+            if !flock::try_exclusive(&file).context("lock", &path)? {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).context("read", &path)?;
+                let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process");
+                return Err(StoreError::LayerBusy { name: name.to_string(), holder: holder.to_owned() });
+            }
+            // A layer that was removed, and perhaps made anew, between opening and locking has another lock file.
+            let have = file.metadata().context("stat", &path)?;
+            let there = found(fs::metadata(&path)).context("stat", &path)?;
+            if there.is_some_and(|there| (there.dev(), there.ino()) == (have.dev(), have.ino())) {
+                let lock = LayerLock { name: name.clone(), path, file };
+                lock.describe(use_)?;
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Removes a layer with all that was written to it. Refused while somebody uses it.
+    pub fn remove_layer(&self, name: &LayerName) -> Result<LayerConfig> {
+        let config = self.layer(name)?;
+        let lock = self.lock_layer(name, "being removed")?;
+        let trashed = self.layout().trashed_layer(name, now_ms());
+        let folder = self.layer_dir(name);
+        fs::rename(&folder, &trashed).context("remove", &folder)?;
+        sync_parent(&folder)?;
+        drop(lock);
+        // It is no layer any more; what can't be removed now is removed by a collection.
+        let _ = fs::remove_dir_all(&trashed);
+        Ok(config)
+    }
+
+    fn no_layer(&self, name: &LayerName) -> StoreError {
+        let names: Vec<String> = fs::read_dir(self.layers_dir())
+            .map(|folder| folder.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+            .unwrap_or_default();
+        StoreError::NoLayer { name: name.to_string(), near: near(name.as_str(), names.iter().map(String::as_str)) }
+    }
+}
+
+fn encode(config: &LayerConfig) -> Vec<u8> {
+    // A plain struct of numbers and text always has a JSON form.
+    let mut text = serde_json::to_vec_pretty(config).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// A layer in use by this process, or by one forked off it. Dropped, the layer is free.
+#[derive(Debug)]
+pub struct LayerLock {
+    name: LayerName,
+    path: PathBuf,
+    file: File,
+}
+
+impl LayerLock {
+    /// The layer.
+    pub fn name(&self) -> &LayerName {
+        &self.name
+    }
+
+    /// Tells others who has the layer: this process, and what for.
+    pub fn describe(&self, use_: &str) -> Result<()> {
+        let text = format!("process {} ({use_})\n", std::process::id());
+        self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0)).context("write", &self.path)
+    }
+}

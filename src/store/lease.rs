@@ -1,0 +1,199 @@
+//! Leases: files in `leases/` that a live writer or mount holds flocked, telling a collection what to keep.
+//!
+//! ```text
+//! leases/writer-MILLIS-UNIQUE     leases/mount-MILLIS-UNIQUE
+//!   {"pid":7,"purpose":"import debian","kind":"writer","started_unix_ms":1700000000000}
+//!   {"keep":"<digest of a manifest>"}      one line each, appended
+//! ```
+//! A lease is locked before it has a name, so a lease that isn't locked is dead, whatever the clock or process table say. It is created,
+//! and lines are added, under the shared store lock: a sweep's batch sees all of it or none. The lock belongs to the open file: a process
+//! forked off shares it, and it ends with the last of them; only the process that took it removes the file.
+//!
+//! A writer's lease keeps every object whose modification time is not before its start (in whole seconds). Writers set that time
+//! themselves, never before their start, so a clock that is set back harms nothing.
+//!
+//! A dead writer's lease that is still there tells of a writer that was cut off: objects not older than it may be torn if the power failed
+//! (`writer` has the rest).
+
+use super::error::{Context, Result, StoreError, found};
+use super::publish::{Pending, now_ms, sync_folder, unique};
+use super::{Store, trash};
+use crate::format::Digest;
+use crate::sys::flock;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Who holds a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseKind {
+    /// It puts objects: all from its start on are kept.
+    Writer,
+    /// It uses the manifests that it names, and what they reach.
+    Mount,
+}
+
+impl LeaseKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+/// The first line of a lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseHeader {
+    /// The process that took it.
+    pub pid: u32,
+    /// What for, in a person's words.
+    pub purpose: String,
+    /// Who holds it.
+    pub kind: LeaseKind,
+    /// When it was taken.
+    pub started_unix_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Keep {
+    keep: Digest,
+}
+
+/// A live mount's or writer's hold on objects; dropped, the hold ends. The kernel drops it when the process dies.
+///
+/// After a fork, the parent must not drop it (exit, or `std::mem::forget`) if the child is to keep the hold.
+#[derive(Debug)]
+pub struct Lease {
+    store: Store,
+    path: PathBuf,
+    file: Mutex<File>,
+    header: LeaseHeader,
+}
+
+impl Lease {
+    pub(super) fn take(store: &Store, kind: LeaseKind, purpose: &str, keep: &[Digest]) -> Result<Self> {
+        let started_unix_ms = now_ms();
+        let header = LeaseHeader { pid: std::process::id(), purpose: purpose.to_owned(), kind, started_unix_ms };
+        let path = store.layout().lease(&format!("{}-{started_unix_ms}-{}", kind.prefix(), unique()));
+        let pending = Pending::create(store)?;
+        flock::exclusive(&pending.file).context("lock", &path)?;
+        let mut text = line(&header);
+        text.extend(keep.iter().flat_map(|&keep| line(&Keep { keep })));
+        (&pending.file).write_all(&text).context("write", &path)?;
+        {
+            let locked = store.shared()?;
+            for &manifest in keep {
+                trash::restore_manifest(store, manifest, &locked)?;
+            }
+            pending.publish_new(&path)?;
+        }
+        let file = Mutex::new(pending.file.try_clone().context("open", &path)?);
+        Ok(Self { store: store.clone(), path, file, header })
+    }
+
+    /// Also keeps `manifest`, from before this returns. One that a collection took out meanwhile comes back with all that it reaches.
+    pub fn keep(&self, manifest: Digest) -> Result<()> {
+        let locked = self.store.shared()?;
+        trash::restore_manifest(&self.store, manifest, &locked)?;
+        self.file.lock().write_all(&line(&Keep { keep: manifest })).context("write", &self.path)
+    }
+
+    /// When it began, in whole seconds since the epoch.
+    pub(super) fn started(&self) -> i64 {
+        seconds(self.header.started_unix_ms)
+    }
+
+    /// Makes the lease survive a power cut, to warn of what else did.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        self.file.lock().sync_all().context("sync", &self.path)?;
+        sync_folder(&self.store.layout().leases())
+    }
+
+    /// Ends the hold but leaves the file behind, as a writer that was cut off does.
+    pub(super) fn abandon(&mut self) {
+        self.path.clear();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.header.pid == std::process::id() && !self.path.as_os_str().is_empty() {
+            // One that stays behind is unlocked, and a collection removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A lease as a collection sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseInfo {
+    /// Its file.
+    pub path: PathBuf,
+    /// Who held or holds it.
+    pub kind: LeaseKind,
+    /// When it began, in whole seconds since the epoch.
+    pub started: i64,
+    /// Whether its owner lives.
+    pub alive: bool,
+    /// The manifests that it keeps.
+    pub keep: Vec<Digest>,
+}
+
+impl Store {
+    /// A lease that keeps the manifests `keep` and all that they reach, while the value lives.
+    pub fn lease(&self, purpose: &str, keep: &[Digest]) -> Result<Lease> {
+        Lease::take(self, LeaseKind::Mount, purpose, keep)
+    }
+
+    /// All leases, those of dead owners included. A live one that can't be understood is an error, never left out.
+    pub fn leases(&self) -> Result<Vec<LeaseInfo>> {
+        let folder = self.layout().leases();
+        let mut leases = Vec::new();
+        for entry in fs::read_dir(&folder).context("list", &folder)? {
+            let path = entry.context("list", &folder)?.path();
+            if let Some((kind, millis)) = path.file_name().and_then(|name| parse_name(name.to_str()?)) {
+                leases.extend(read(&path, kind, millis)?);
+            }
+        }
+        Ok(leases)
+    }
+}
+
+fn parse_name(name: &str) -> Option<(LeaseKind, u64)> {
+    let (kind, rest) = name.split_once('-')?;
+    let kind = [LeaseKind::Writer, LeaseKind::Mount].into_iter().find(|known| known.prefix() == kind)?;
+    Some((kind, rest.split_once('-')?.0.parse().ok()?))
+}
+
+/// `None` when it is gone by now.
+fn read(path: &Path, kind: LeaseKind, millis: u64) -> Result<Option<LeaseInfo>> {
+    let Some(mut file) = found(File::open(path)).context("open", path)? else { return Ok(None) };
+    let alive = !flock::try_shared(&file).context("lock", path)?;
+    let info = LeaseInfo { path: path.to_owned(), kind, started: seconds(millis), alive, keep: Vec::new() };
+    if !alive {
+        return Ok(Some(info));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).context("read", path)?;
+    let bad = |why: serde_json::Error| StoreError::BadLease { path: path.to_owned(), why: why.to_string() };
+    // A line without its end is being written, and what it names is not kept yet.
+    let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    serde_json::from_str::<LeaseHeader>(lines.next().unwrap_or_default()).map_err(bad)?;
+    let keep = lines.map(|line| Ok(serde_json::from_str::<Keep>(line).map_err(bad)?.keep)).collect::<Result<_>>()?;
+    Ok(Some(LeaseInfo { keep, ..info }))
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Plain structs of numbers and text always have a JSON form.
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn seconds(millis: u64) -> i64 {
+    i64::try_from(millis / 1000).unwrap_or(i64::MAX)
+}
