@@ -6,7 +6,8 @@ use super::exit::Exit;
 use super::progress::Bar;
 use crate::control::text::{duration, size};
 use crate::format::RefName;
-use crate::ingest::{self, ImportOptions, Imported, Progress};
+use crate::ingest::{self, Exclude, ImportOptions, Imported, Progress};
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     options.threads = args.threads;
     options.one_file_system = args.one_file_system;
     options.allow_ctl = args.allow_ctl;
-    options.exclude = args.exclude.iter().map(|text| text.parse()).collect::<std::result::Result<_, _>>().doing(doing)?;
+    options.exclude = args.exclude.iter().map(|text| Exclude::new(text)).collect::<std::result::Result<_, _>>().doing(doing)?;
     let is_dir = is_dir(&args.source).map_err(|error| missing(&args.source, &error, &doing()))?;
     let store = context.open()?;
     let progress = Arc::new(Progress::default());
@@ -78,9 +79,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let made = if is_dir {
         ingest::import_dir(&store, &args.source, &options, &progress)
     } else if args.source == Path::new("-") {
-        ingest::import_tar(&store, Box::new(io::stdin()), &options, &progress)
+        ingest::import_tar(&store, io::stdin().lock(), &options, &progress)
     } else {
-        ingest::import_tar_file(&store, &args.source, &options, &progress)
+        let file = File::open(&args.source).doing(doing)?;
+        progress.set_input_total(file.metadata().map_or(0, |metadata| metadata.len()));
+        ingest::import_tar(&store, file, &options, &progress)
     };
     drop(bar);
     let made = made.doing(doing)?;

@@ -11,19 +11,31 @@
 mod args;
 mod cat;
 mod context;
+mod diff;
 mod doctor;
 mod error;
 mod exit;
 mod explain;
+mod export;
+mod gc;
 mod generate;
+mod import;
 mod init;
+mod layers;
 mod log;
 mod lookup;
 mod ls;
 mod mount;
 mod mounts;
 mod output;
+mod progress;
+mod refs;
+mod rm;
+mod show;
+mod snapshot;
 mod stats;
+mod target;
+mod umount;
 
 use args::{Cli, Command};
 use clap::Parser as _;
@@ -67,15 +79,31 @@ fn execute(cli: Cli) -> ExitCode {
 fn dispatch(context: &Context, command: Command) -> Result<()> {
     match command {
         Command::Init(args) => init::run(context, &args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Export(args) => export::run(context, &args),
         Command::Mount(args) => mount::run(context, args),
+        Command::Umount(args) => umount::run(context, &args),
+        Command::Snapshot(args) => snapshot::run(context, &args),
+        Command::Refs(args) => refs::run(context, &args),
+        Command::Layers(args) => layers::run(context, &args),
         Command::Mounts(args) => mounts::run(context, &args),
+        Command::Rm(args) => rm::run(context, &args),
+        Command::Show(args) => show::run(context, &args),
         Command::Ls(args) => ls::run(context, &args),
         Command::Cat(args) => cat::run(context, &args),
+        Command::Diff(args) => diff::run(context, &args),
+        Command::Gc(args) => gc::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Completions(args) => generate::completions(context, &args),
         Command::Man(args) => generate::man(context, &args),
     }
+}
+
+/// A moment as RFC 3339 in UTC.
+fn time_text(unix_ms: u64) -> String {
+    let millis = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
 }
 
 /// A wrong command line, or `--help` and `--version`, which the parser hands back the same way.

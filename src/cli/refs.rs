@@ -132,8 +132,7 @@ fn what(change: &Change) -> &'static str {
 }
 
 fn when(change: &Change) -> String {
-    let millis = i64::try_from(change.time_unix_ms).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
+    super::time_text(change.time_unix_ms)
 }
 
 fn undo(context: &Context, store: &Store, name: &RefName) -> Result<()> {

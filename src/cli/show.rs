@@ -2,11 +2,10 @@
 
 use super::context::Context;
 use super::error::{Doing as _, Result};
-use super::layers;
-use super::mounts;
+use super::layers::Described;
 use crate::control::text::size;
 use crate::format::{Digest, LayerName, Manifest, RefName};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
@@ -31,15 +30,19 @@ pub struct Args {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let store = context.open()?;
-    let name = args.what.parse::<LayerName>().ok();
-    let is_layer = |name: &LayerName| store.layer_dir(name).join("layer.json").exists();
-    let as_ref = if args.layer { None } else { store.resolve(&args.what).map(Some).or_else(|error| {
-        if name.as_ref().is_some_and(is_layer) { Ok(None) } else { Err(error) }
-    }).doing(|| format!("show `{}`", args.what))? };
-    match (as_ref, name) {
-        (Some(digest), _) => manifest(context, &store, digest),
-        (None, Some(name)) => layer(context, &store, &name),
-        (None, None) => Err(layers::no_layer(&store, &args.what, "show")),
+    let doing = || format!("show `{}`", args.what);
+    if args.layer {
+        let name: LayerName = args.what.parse().doing(doing)?;
+        return layer(context, &store, &name).doing(doing)?;
+    }
+    match store.resolve(&args.what) {
+        Ok(digest) => manifest(context, &store, digest),
+        // no ref: a layer perhaps; if not, the ref's error has the better suggestions
+        Err(error @ StoreError::NoRef { .. }) => match args.what.parse::<LayerName>().map(|name| layer(context, &store, &name)) {
+            Ok(Ok(shown)) => shown,
+            _ => Err(error).doing(doing),
+        },
+        Err(error) => Err(error).doing(doing),
     }
 }
 
@@ -90,7 +93,9 @@ fn manifest_text(digest: Digest, manifest: &Manifest, refs: &[RefName]) -> Strin
     lines.into_iter().map(|(key, value)| format!("{key:<12}{value}\n")).collect()
 }
 
-fn layer(context: &Context, store: &Store, name: &LayerName) -> Result<()> {
-    let described = layers::describe(store, name, &mounts::list(context)?)?;
-    context.out.report(&described.json(), || described.text())
+/// The outer error: there is no such layer.
+fn layer(context: &Context, store: &Store, name: &LayerName) -> std::result::Result<Result<()>, StoreError> {
+    let config = store.layer(name)?;
+    let described = Described::of(store, config);
+    Ok(described.and_then(|described| context.out.report(&described.json(), || described.text())))
 }

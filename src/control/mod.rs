@@ -11,7 +11,7 @@
 
 pub mod backend;
 pub mod client;
-mod collect;
+pub mod collect;
 pub mod command;
 pub mod engine;
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Background {
     }
 
     /// Tells the waiting command that the mount answers; an error when nobody waits any more.
-    pub(super) fn ready(self, record: &MountRecord) -> Result<()> {
+    pub(super) fn ready(&self, record: &MountRecord) -> Result<()> {
         let doing = || "tell the command that the mount is ready";
         self.say(&Word::Ready(Box::new(record.clone()))).doing(doing)?;
         let null = File::options().write(true).open("/dev/null").doing(doing)?;
@@ -102,7 +102,7 @@ impl Background {
     }
 
     /// Tells it that the mount failed.
-    pub(super) fn failed(self, error: &Error) {
+    pub(super) fn failed(&self, error: &Error) {
         if let Err(unheard) = self.say(&Word::Failed(error.clone())) {
             tracing::error!("{error}; and nobody waits to be told: {unheard}");
         }

@@ -107,7 +107,10 @@ pub(super) fn run(context: &Context, args: Args) -> Result<()> {
     let background = args.daemon_id.as_ref().map(|_| daemon::Background::enter());
     let plan = match Plan::new(context, &args) {
         Ok(plan) => plan,
-        Err(error) => return background.map_or(Err(error.clone()), |background| background.failed(&error)),
+        Err(error) => {
+            background.inspect(|background| background.failed(&error));
+            return Err(error);
+        }
     };
     match (background, args.daemon_id) {
         (Some(background), Some(id)) => {

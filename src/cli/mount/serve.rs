@@ -43,7 +43,10 @@ pub(super) fn in_foreground(plan: &Plan) -> Result<()> {
 pub(super) fn in_background(plan: &Plan, id: String, background: Background) -> Result<()> {
     let served = match open(plan).and_then(|store| begin(plan, &store, id)) {
         Ok(served) => served,
-        Err(error) => return background.failed(&error),
+        Err(error) => {
+            background.failed(&error);
+            return Err(error);
+        }
     };
     background.ready(&served.record)?;
     let log = served.record.log.clone();
