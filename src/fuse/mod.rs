@@ -1,4 +1,39 @@
 //! The FUSE adapter: decodes, calls `vfs`, maps the error, replies. Nothing else.
+//!
+//! ```text
+//! session         mounts, runs until unmounted, unmounts      adapter   the kernel's requests, one method each
+//! mount_options   -o options                                  *_ops     names · files · attributes · directories
+//! mount_error     why a mount failed, and what to do          nodes     numbers that the kernel knows inodes by
+//! mount_table     /proc/self/mountinfo                        io_mode   passthrough or page cache, for each open
+//! control_dir     .ctl                                        backing   host files registered for passthrough
+//! metrics         counters                                    convert   the kernel's types and ours
+//! errno           every failure's errno, in one place
+//! ```
+//! The kernel caches names, absent names, attributes, symbolic links and listings without limit of time, for nobody but the kernel changes
+//! what a mount shows. The daemon never touches its own mount.
+
+mod adapter;
+mod attr_ops;
+mod backing;
+mod control_dir;
+mod convert;
+mod dir_ops;
+mod errno;
+mod file_ops;
+mod io_mode;
+mod metrics;
+mod mount_error;
+mod mount_options;
+mod mount_table;
+mod namespace_ops;
+mod nodes;
+mod session;
+
+pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};
+pub use mount_error::MountError;
+pub use mount_options::{BadOption, ControlAccess, IoChoice, MountOptions};
+pub use mount_table::{MountEntry, mounts};
+pub use session::{MountHandle, Mounted, Unmounted};
 
 /// The files of the control directory, which the adapter shows as `.ctl` at the root of a mount. The adapter does names, inode numbers,
 /// handles, direct I/O and the owner check; the implementation (in `control`) does content and commands.

@@ -12,18 +12,16 @@
 mod diff;
 mod encode;
 mod error;
+mod ingest;
 mod touched;
 
 pub use diff::{Change, ChangeKind, diff};
 pub use error::SnapshotError;
 
 use crate::format::{Digest, Manifest, ManifestKind, RefName, Timestamp};
-use crate::layer::{BlobRef, DataId};
-use crate::store::{Put, Writer};
 use crate::vfs::Fs;
-use crate::vfs::freeze::{Frozen, Source};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// What to make.
@@ -80,9 +78,9 @@ pub fn take(
     let started = Instant::now();
     let store = fs.base().store().clone();
     let writer = store.writer(&format!("snapshot {}", request.name))?;
-    let mut frozen = fs.freeze()?;
+    let frozen = fs.freeze()?;
     let being_written = frozen.written.iter().filter_map(|&ino| frozen.records.path(fs.base(), ino)).collect();
-    let ingested = ingest(&writer, &mut frozen)?;
+    let ingested = ingest::ingest(&writer, &frozen.content)?;
     let encoded = encode::encode(fs.base(), &frozen, &ingested.blobs, &writer)?;
     let manifest = Manifest {
         name: request.name.clone(),
@@ -113,42 +111,6 @@ pub fn take(
         freeze_us: u64::try_from(frozen.held.as_micros()).unwrap_or(u64::MAX),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
-}
-
-#[derive(Default)]
-struct Ingested {
-    /// Every dirty file's blob.
-    blobs: HashMap<DataId, BlobRef>,
-    /// Those whose data file is sealed, and may become clean.
-    sealed: HashMap<DataId, BlobRef>,
-    new_blobs: u64,
-    new_bytes: u64,
-    deduplicated: u64,
-}
-
-fn ingest(writer: &Writer, frozen: &mut Frozen<'_>) -> Result<Ingested, SnapshotError> {
-    let mut all = Ingested::default();
-    for (&id, source) in &frozen.content {
-        let put: Put = match source {
-            Source::Sealed(path) => {
-                let file = std::fs::File::open(path).map_err(crate::vfs::VfsError::io("x"))?;
-                writer.put_file(&file, path)?
-            }
-            Source::Copy(file) => writer.put_file(file, std::path::Path::new("a file being written"))?,
-        };
-        let blob = BlobRef { digest: put.digest, size: put.size };
-        all.blobs.insert(id, blob);
-        if matches!(source, Source::Sealed(_)) {
-            all.sealed.insert(id, blob);
-        }
-        if put.existed {
-            all.deduplicated += 1;
-        } else {
-            all.new_blobs += 1;
-            all.new_bytes += put.size;
-        }
-    }
-    Ok(all)
 }
 
 /// RFC 3339 in UTC, to the second.

@@ -9,7 +9,7 @@
 //! A crash, or a snapshot that fails, leaves sealed content: whole, readable, and copied up by the next write.
 
 use super::error::{Result, VfsError};
-use super::sync::mtime_of;
+use super::sync::{ctime_of, mtime_of};
 use super::types::{ContentKey, Ino};
 use super::{Base, Fs, Upper};
 use crate::format::NameBuf;
@@ -56,32 +56,39 @@ impl Fs {
     /// Holds the layer still for an instant. [`VfsError::ReadOnly`] without a layer; one snapshot at a time.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
         let started = Instant::now();
+        let (records, content, written) = self.hold(upper)?;
+        // Made after `tree_lock` is free again, for dropping it takes that lock.
+        Ok(Frozen { upper, records, content, written, held: started.elapsed() })
+    }
+
+    fn hold(&self, upper: &Upper) -> Result<(Records, BTreeMap<DataId, Source>, Vec<Ino>)> {
+        let _guard = upper.tree_lock.write();
         if !upper.frozen.lock().is_empty() {
             return Err(VfsError::Busy("another snapshot of this layer is being taken"));
         }
         let written = self.open.written();
-        let mut frozen = Frozen {
-            upper,
-            records: upper.records()?,
-            content: BTreeMap::new(),
-            written: written.clone(),
-            held: Duration::ZERO,
-        };
-        self.hold_content(upper, &mut frozen, &written.into_iter().collect())?;
-        frozen.held = started.elapsed();
-        Ok(frozen)
+        let mut records = upper.records()?;
+        let content = self.hold_content(upper, &mut records, &written.iter().copied().collect())?;
+        Ok((records, content, written))
     }
 
-    fn hold_content(&self, upper: &Upper, frozen: &mut Frozen<'_>, written: &HashSet<Ino>) -> Result<()> {
+    fn hold_content(
+        &self,
+        upper: &Upper,
+        records: &mut Records,
+        written: &HashSet<Ino>,
+    ) -> Result<BTreeMap<DataId, Source>> {
+        let mut all = BTreeMap::new();
         let mut batch = upper.layer.db().batch();
-        for (&ino, record) in &mut frozen.records.inodes {
+        for (&ino, record) in &mut records.inodes {
             let Some(generation) = record.data_generation().filter(|_| !record.is_unnamed()) else { continue };
             let id = DataId { ino, generation };
             let sealed = matches!(record.body, Body::File { content: FileContent::Sealed, .. });
             if !sealed {
-                record.meta.mtime = mtime_of(&upper.layer.data().metadata(id)?);
+                let metadata = upper.layer.data().metadata(id)?;
+                record.meta.mtime = mtime_of(&metadata);
+                record.ctime = record.ctime.max(ctime_of(&metadata));
             }
             let source = if written.contains(&ino) && !sealed {
                 Source::Copy(self.copy_of(upper, id)?)
@@ -92,11 +99,11 @@ impl Fs {
                 }
                 Source::Sealed(upper.layer.data().file_path(id))
             };
-            frozen.content.insert(id, source);
+            all.insert(id, source);
         }
         batch.commit()?;
-        upper.frozen.lock().extend(frozen.content.keys());
-        Ok(())
+        upper.frozen.lock().extend(all.keys());
+        Ok(all)
     }
 
     fn copy_of(&self, upper: &Upper, id: DataId) -> Result<File> {
