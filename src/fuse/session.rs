@@ -23,10 +23,12 @@ use fuser::{Config, MountOption, Notifier, Session, SessionACL};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{getegid, geteuid};
 use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -214,7 +216,7 @@ impl MountHandle {
         }
         let unknown = || io::Error::other("the mount is detached, and its connection isn't known");
         let connection = self.0.connection.ok_or_else(unknown).map_err(failed)?;
-        std::fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1").map_err(failed)
+        abort_connection(connection).map_err(failed)
     }
 
     /// Makes the kernel drop what it cached of an inode's attributes and content.
@@ -356,6 +358,20 @@ fn serve(session: Session<Adapter>, handle: MountHandle) -> Result<JoinHandle<io
         outcome
     };
     thread::Builder::new().name("fuse-session".into()).spawn(run).map_err(|source| MountError::Session { path, source })
+}
+
+/// Closes a connection by the kernel's control filesystem, which is asked for if nobody has mounted it.
+fn abort_connection(number: u32) -> io::Result<()> {
+    let file = format!("{number}/abort");
+    let mounted = Path::new("/sys/fs/fuse/connections").join(&file);
+    if mounted.exists() {
+        return std::fs::write(mounted, "1");
+    }
+    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let control = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let abort = openat(control, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    File::from(abort).write_all(b"1")
 }
 
 fn connection_of(mountpoint: &Path) -> Option<u32> {
