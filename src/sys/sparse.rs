@@ -30,20 +30,6 @@ fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
     }
 }
 
-/// Copies all of `from` into the empty file `to`, holes as holes. Returns the length, as it was when the copy began.
-pub fn copy(from: &File, to: &File) -> io::Result<u64> {
-    let length = from.metadata()?.len();
-    to.set_len(length)?;
-    let mut at = 0;
-    while at < length {
-        let Some(start) = data(from, at)? else { break };
-        let end = hole(from, start)?.unwrap_or(length).min(length);
-        super::copy::copy_range(from, start, to, start, end - start)?;
-        at = end.max(start + 1);
-    }
-    Ok(length)
-}
-
 /// Writes `bytes` at `offset` of a file that has no data there yet, leaving out long runs of zeros. The caller sets the file's length
 /// when all is written, for a run at the end is left out too.
 pub fn write(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {

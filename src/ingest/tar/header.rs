@@ -118,6 +118,51 @@ impl Header {
     }
 }
 
+/// The longest path that a header holds.
+pub(super) const NAME_MAX: usize = 100;
+
+/// A ustar header with what fits of a member: numbers and paths that don't are left to records before it.
+pub(super) fn encode(member: &super::write::Member) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let mut put = |range: Range<usize>, bytes: &[u8]| {
+        let length = bytes.len().min(range.len());
+        block[range.start..range.start + length].copy_from_slice(&bytes[..length]);
+    };
+    put(NAME, &member.path);
+    put(LINK, &member.link);
+    put(MODE, &octal::<7>(member.mode.into()).unwrap_or_default());
+    put(UID, &octal::<7>(member.uid.into()).unwrap_or_else(zero));
+    put(GID, &octal::<7>(member.gid.into()).unwrap_or_else(zero));
+    put(SIZE, &i64::try_from(member.size).ok().and_then(octal::<11>).unwrap_or_else(zero));
+    put(MTIME, &octal::<11>(member.mtime.0).unwrap_or_else(zero));
+    put(MAJOR, &octal::<7>(member.device.0.into()).unwrap_or_else(|| binary(member.device.0)));
+    put(MINOR, &octal::<7>(member.device.1.into()).unwrap_or_else(|| binary(member.device.1)));
+    put(MAGIC, b"ustar\x0000");
+    put(TYPE..TYPE + 1, &[member.kind]);
+    put(CHECKSUM, b"        ");
+    let sum: i64 = block.iter().map(|&byte| i64::from(byte)).sum();
+    // 512 bytes of at most 255 make a sum of 6 digits
+    let digits = octal::<6>(sum).unwrap_or_default();
+    block[CHECKSUM.start..CHECKSUM.start + digits.len()].copy_from_slice(&digits);
+    block[CHECKSUM.start + digits.len()] = 0;
+    block
+}
+
+/// A number as `DIGITS` octal digits, if it fits.
+pub(super) fn octal<const DIGITS: usize>(number: i64) -> Option<Vec<u8>> {
+    let text = format!("{:0DIGITS$o}", u64::try_from(number).ok()?);
+    (text.len() == DIGITS).then(|| text.into_bytes())
+}
+
+fn zero() -> Vec<u8> {
+    vec![b'0'; 7]
+}
+
+/// A number in the binary form of an 8-byte field.
+fn binary(number: u32) -> Vec<u8> {
+    [&[0x80, 0, 0, 0], &number.to_be_bytes()[..]].concat()
+}
+
 /// Pieces in a block that continues a GNU sparse header: 21 of them, and whether another block follows.
 pub(super) fn sparse_block(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, bool), Problem> {
     const LISTED: usize = 21 * 2 * NUMBER;

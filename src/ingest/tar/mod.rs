@@ -18,6 +18,7 @@ mod pax;
 mod problem;
 mod sparse;
 mod tree;
+pub(in crate::ingest) mod write;
 
 pub use compression::Compression;
 pub use problem::Problem;
