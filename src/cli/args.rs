@@ -19,7 +19,7 @@ Examples:
   cairnfs import rootfs.tar.zst debian          a root filesystem into the store, as ref `debian`
   cairnfs mount debian /mnt                     read-only
   cairnfs mount debian /mnt --layer work        writable; the layer `work` keeps what changes
-  cairnfs snapshot /mnt debian/with-tools       the layer's changes as a new manifest
+  cairnfs snapshot /mnt debian-tools       the layer's changes as a new manifest
   cat /mnt/.ctl/stats; echo gc > /mnt/.ctl/cmd  figures, and a collection, from inside
   cairnfs umount /mnt
 

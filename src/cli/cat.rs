@@ -117,6 +117,7 @@ fn copy(store: &Store, digest: Digest) -> Result<()> {
     if found == digest {
         return Ok(());
     }
-    let error = Error::new(Exit::Corrupt, format!("object {digest} is corrupt")).because(format!("its bytes have the digest {found}"));
+    let error = Error::new(Exit::Corrupt, format!("object {digest} is corrupt"))
+        .because(format!("its bytes have the digest {found}"));
     Err(error.help("don't use what was printed; import its source again to mend the store"))
 }

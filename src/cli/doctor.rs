@@ -92,7 +92,8 @@ fn existing(path: &Path) -> PathBuf {
 }
 
 fn release() -> (String, (u32, u32)) {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let release =
+        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (release, version)
@@ -115,7 +116,9 @@ fn fuse_device() -> Check {
         Err(error) => {
             let remedy = match error.kind() {
                 std::io::ErrorKind::NotFound => "`modprobe fuse`; in a container, start it with `--device /dev/fuse`",
-                std::io::ErrorKind::PermissionDenied => "`chmod 666 /dev/fuse`, as distributions have it, or run as root",
+                std::io::ErrorKind::PermissionDenied => {
+                    "`chmod 666 /dev/fuse`, as distributions have it, or run as root"
+                }
                 _ => "`modprobe fuse`; in a container, allow the device 10:229",
             };
             Check::or("/dev/fuse", Verdict::Bad, error.to_string(), remedy)
@@ -201,7 +204,10 @@ fn passthrough(admin: bool, place: &Path) -> Check {
     if release().1 < (6, 9) {
         limited("no: the kernel is older than 6.9", "files are served through the daemon and the page cache meanwhile")
     } else if !admin {
-        limited("no: it needs CAP_SYS_ADMIN", "mount as root; files are served through the daemon and the page cache meanwhile")
+        limited(
+            "no: it needs CAP_SYS_ADMIN",
+            "mount as root; files are served through the daemon and the page cache meanwhile",
+        )
     } else if stacked == "overlay" || stacked == "fuse" {
         let found = format!("no: the store is on {stacked}, which the kernel doesn't stack on");
         limited(&found, "put the store on ext4, xfs, btrfs or tmpfs, such as a volume of the container")
@@ -215,7 +221,9 @@ fn free_space(place: &Path) -> Check {
     const WARN: u64 = 5 << 30;
     let stat = match nix::sys::statvfs::statvfs(place) {
         Ok(stat) => stat,
-        Err(error) => return Check::or("free space", Verdict::Limited, error.to_string(), "check the store's filesystem"),
+        Err(error) => {
+            return Check::or("free space", Verdict::Limited, error.to_string(), "check the store's filesystem");
+        }
     };
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
     let total = stat.blocks().saturating_mul(stat.fragment_size());
@@ -234,7 +242,9 @@ fn open_files() -> Check {
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((_, hard)) if hard >= ENOUGH => Check::good("open files", format!("up to {hard}")),
         Ok((_, hard)) => {
-            let remedy = format!("raise the limit (`ulimit -Hn`, LimitNOFILE=) to {ENOUGH}: each open file of a mount takes one");
+            let remedy = format!(
+                "raise the limit (`ulimit -Hn`, LimitNOFILE=) to {ENOUGH}: each open file of a mount takes one"
+            );
             Check::or("open files", Verdict::Limited, format!("up to {hard}"), remedy)
         }
         Err(error) => Check::or("open files", Verdict::Limited, error.to_string(), "check `ulimit -n`"),

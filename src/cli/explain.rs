@@ -45,7 +45,9 @@ impl Explain for io::Error {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self.kind() {
             io::ErrorKind::PermissionDenied => Some("run it as the owner, or as root"),
-            io::ErrorKind::ReadOnlyFilesystem => Some("the filesystem is mounted read-only; remount it, or use another place"),
+            io::ErrorKind::ReadOnlyFilesystem => {
+                Some("the filesystem is mounted read-only; remount it, or use another place")
+            }
             io::ErrorKind::StorageFull => Some("make room on the filesystem; `cairnfs gc` frees what nothing names"),
             _ => None,
         };
@@ -58,7 +60,7 @@ impl Explain for io::Error {
 }
 
 /// The text, and what it says to do.
-fn split(text: &str) -> (String, Option<String>) {
+pub(super) fn split(text: &str) -> (String, Option<String>) {
     match text.rsplit_once("; ") {
         Some((text, remedy)) => (text.to_owned(), Some(remedy.to_owned())),
         None => (text.to_owned(), None),

@@ -71,7 +71,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     options.threads = args.threads;
     options.one_file_system = args.one_file_system;
     options.allow_ctl = args.allow_ctl;
-    options.exclude = args.exclude.iter().map(|text| Exclude::new(text)).collect::<std::result::Result<_, _>>().doing(doing)?;
+    options.exclude =
+        args.exclude.iter().map(|text| Exclude::new(text)).collect::<std::result::Result<_, _>>().doing(doing)?;
     let is_dir = is_dir(&args.source).map_err(|error| missing(&args.source, &error, &doing()))?;
     let store = context.open()?;
     let progress = Arc::new(Progress::default());
@@ -97,8 +98,10 @@ fn is_dir(source: &Path) -> io::Result<bool> {
 fn missing(source: &Path, error: &io::Error, doing: &str) -> Error {
     let told = Error::of(doing, error);
     match error.kind() {
-        io::ErrorKind::NotFound => Error { exit: Exit::NotFound, ..told }
-            .help(format!("give a directory or archive that is there ({} isn't), or `-` for standard input", source.display())),
+        io::ErrorKind::NotFound => Error { exit: Exit::NotFound, ..told }.help(format!(
+            "give a directory or archive that is there ({} isn't), or `-` for standard input",
+            source.display()
+        )),
         _ => told,
     }
 }

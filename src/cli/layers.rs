@@ -56,7 +56,8 @@ impl Described {
     pub(super) fn new(config: LayerConfig, mounts: &[MountInfo], refs: &[(RefName, crate::format::Digest)]) -> Self {
         let has_it = |mount: &&MountInfo| mount.alive && mount.record.layer.as_ref() == Some(&config.name);
         let mount = mounts.iter().find(has_it).cloned();
-        let base_refs = refs.iter().filter(|(_, digest)| *digest == config.base).map(|(name, _)| name.clone()).collect();
+        let base_refs =
+            refs.iter().filter(|(_, digest)| *digest == config.base).map(|(name, _)| name.clone()).collect();
         Self { config, mount, base_refs }
     }
 

@@ -6,7 +6,6 @@ use crate::control::text::escape;
 use crate::format::{Content, Digest, Entry, Kind, LinkTable, Manifest, Meta, Name, Node, Tree};
 use crate::store::Store;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
 
 /// A manifest opened for looking things up.
 pub(super) struct Rootfs<'a> {
@@ -176,29 +175,6 @@ fn put_bytes(object: &mut Map<String, Value>, field: &str, bytes: &[u8]) {
     }
 }
 
-/// Names of `have` that `want` was probably meant to be.
-pub(super) fn near<'a>(want: &str, have: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let all: HashSet<&str> = have.collect();
-    let mut close: Vec<(usize, &str)> = all.into_iter().map(|name| (distance(want, name), name)).collect();
-    close.retain(|&(distance, name)| distance <= 2.max(want.len() / 3) && distance < name.len());
-    close.sort_unstable();
-    close.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Levenshtein's distance, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,13 +190,5 @@ mod tests {
         assert_eq!(item(0o4755, Content::Fifo).mode_text(), "prwsr-xr-x");
         assert_eq!(item(0o1644, Content::Socket).mode_text(), "srw-r--r-T");
         assert_eq!(item(0, Content::Symlink(b"x"[..].into())).mode_text(), "l---------");
-    }
-
-    #[test]
-    fn near_names_are_few_and_close() {
-        let have = ["debian", "debian/tools", "alpine", "x"];
-        assert_eq!(near("debain", have.into_iter()), ["debian"]);
-        assert!(near("zzzz", have.into_iter()).is_empty());
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

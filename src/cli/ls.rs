@@ -44,7 +44,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let store = context.open()?;
     let rootfs = Rootfs::open(&store, &args.reference)?;
     let item = rootfs.find(args.path.as_bytes())?;
-    let mut lister = Lister { rootfs: &rootfs, args, out: BufWriter::new(std::io::stdout().lock()), values: Vec::new() };
+    let mut lister =
+        Lister { rootfs: &rootfs, args, out: BufWriter::new(std::io::stdout().lock()), values: Vec::new() };
     let json = context.out.is_json();
     match &item.node {
         Node::Dir(subtree) => lister.directory(subtree.tree, &mut Vec::new(), json)?,
@@ -86,7 +87,10 @@ impl<W: Write> Lister<'_, W> {
             self.one(path, &item, json)?;
             if let (Node::Dir(subtree), true) = (&item.node, self.args.recursive) {
                 if stack.len() == DEPTH_MAX {
-                    return Err(Error::new(Exit::Failed, format!("more than {DEPTH_MAX} directories inside each other")));
+                    return Err(Error::new(
+                        Exit::Failed,
+                        format!("more than {DEPTH_MAX} directories inside each other"),
+                    ));
                 }
                 path.push(b'/');
                 stack.push((self.rootfs.tree(subtree.tree)?, 0, path.len()));

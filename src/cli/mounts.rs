@@ -3,13 +3,14 @@
 use super::context::Context;
 use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
+use super::explain::split;
 use super::output::Table;
 use crate::control::client::{self, AskError};
 use crate::control::reply::{Done, Failure};
 use crate::control::text;
+use crate::format::LayerName;
 use crate::fuse;
 use crate::store::{MountInfo, MountRecord, Store};
-use crate::format::LayerName;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,9 @@ pub(super) fn at(context: &Context, dir: &Path) -> Result<MountInfo> {
             let shown = path.display();
             let error = Error::new(Exit::Failed, format!("the mount on {shown} is dead"))
                 .because(format!("its process {} has gone without unmounting", found.record.pid));
-            Err(error.help(format!("`cairnfs umount {shown}` clears it away; then mount again: nothing acknowledged is lost")))
+            Err(error.help(format!(
+                "`cairnfs umount {shown}` clears it away; then mount again: nothing acknowledged is lost"
+            )))
         }
         None => Err(nothing_at(context, &path)),
     }
@@ -159,7 +162,8 @@ fn asked(error: &AskError, doing: &str, found: &MountInfo) -> Error {
         Some(Failure::Busy | Failure::Refused) => Exit::Refused,
         Some(Failure::Failed) | None => Exit::Failed,
     };
-    let told = Error::new(exit, format!("can't {doing}")).because(error.message.clone());
+    let (why, remedy) = split(&error.message);
+    let told = Error { help: remedy, ..Error::new(exit, format!("can't {doing}")).because(why) };
     match error.code {
         Some(_) => told,
         None => told.help(format!(

@@ -23,7 +23,9 @@ impl Output {
         let color = match color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            ColorChoice::Auto => {
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
         };
         Self { json, quiet, color }
     }
@@ -62,13 +64,6 @@ impl Output {
     /// A warning on standard error, also with `--quiet`.
     pub fn warn(self, text: &str) {
         say(&format!("{} {text}", self.paint("warning:", "33;1")));
-    }
-
-    /// A remark on standard error for people.
-    pub fn note(self, text: &str) {
-        if !self.quiet && !self.json {
-            say(text);
-        }
     }
 
     /// The error that ends the command.

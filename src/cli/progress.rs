@@ -51,7 +51,9 @@ fn watch(what: &str, progress: &Progress, total: Option<u64>, stop: &AtomicBool)
         let input = progress.input_total();
         if let (false, Some(length)) = (bounded, total.or(input)) {
             bar.set_length(length);
-            bar.set_style(style("{prefix}  {wide_bar} {percent}%  {msg}  {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}, {eta} left"));
+            bar.set_style(style(
+                "{prefix}  {wide_bar} {percent}%  {msg}  {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}, {eta} left",
+            ));
             bounded = true;
         }
         let compressed = total.is_none() && input.is_some();

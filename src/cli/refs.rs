@@ -47,7 +47,10 @@ pub enum Action {
         name: RefName,
     },
     /// Point a ref at what another ref or a digest names
-    #[command(visible_alias = "tag", after_long_help = "Examples:\n  cairnfs refs set stable debian\n  cairnfs refs set debian 3b0c44298fc1")]
+    #[command(
+        visible_alias = "tag",
+        after_long_help = "Examples:\n  cairnfs refs set stable debian\n  cairnfs refs set debian 3b0c44298fc1"
+    )]
     Set {
         /// The ref to make or move
         new: RefName,
@@ -147,7 +150,9 @@ fn set(context: &Context, store: &Store, new: &RefName, target: &str) -> Result<
     let writer = store.writer("refs set").doing(doing)?;
     writer.keep(digest).doing(doing)?;
     if store.resolve(target).doing(doing)? != digest {
-        return Err(Error::new(Exit::Refused, format!("can't {}", doing())).because("it was moved meanwhile").help("run it again"));
+        return Err(Error::new(Exit::Refused, format!("can't {}", doing()))
+            .because("it was moved meanwhile")
+            .help("run it again"));
     }
     writer.barrier().doing(doing)?;
     let old = writer.set_ref(new, digest).doing(doing)?;

@@ -62,7 +62,9 @@ fn remove_ref(context: &Context, store: &Store, name: &RefName, dry_run: bool) -
     let value = json!({ "ref": name, "manifest": digest, "dry_run": dry_run });
     context.out.done(&value, || match dry_run {
         true => format!("would remove ref {name}, which names {}", digest.short()),
-        false => format!("removed ref {name}, which named {}; `cairnfs refs undo {name}` brings it back", digest.short()),
+        false => {
+            format!("removed ref {name}, which named {}; `cairnfs refs undo {name}` brings it back", digest.short())
+        }
     })
 }
 
@@ -72,12 +74,16 @@ fn remove_layer(context: &Context, store: &Store, name: &LayerName, dry_run: boo
     if let Some(mount) = mounts::of_layer(store, name)? {
         let dir = mount.record.mountpoint.display();
         let why = format!("it is mounted on {dir} by process {}", mount.record.pid);
-        return Err(Error::new(Exit::Refused, format!("can't {}", doing())).because(why).help(format!("`cairnfs umount {dir}` first")));
+        return Err(Error::new(Exit::Refused, format!("can't {}", doing()))
+            .because(why)
+            .help(format!("`cairnfs umount {dir}` first")));
     }
     if !dry_run {
         store.remove_layer(name).doing(doing)?;
     }
     let value = json!({ "layer": name, "base": config.base, "dry_run": dry_run });
     let done = if dry_run { "would remove" } else { "removed" };
-    context.out.done(&value, || format!("{done} layer {name} on {}, and all that was written to it", config.base.short()))
+    context
+        .out
+        .done(&value, || format!("{done} layer {name} on {}, and all that was written to it", config.base.short()))
 }

@@ -38,10 +38,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     match store.resolve(&args.what) {
         Ok(digest) => manifest(context, &store, digest),
         // no ref: a layer perhaps; if not, the ref's error has the better suggestions
-        Err(error @ StoreError::NoRef { .. }) => match args.what.parse::<LayerName>().map(|name| layer(context, &store, &name)) {
-            Ok(Ok(shown)) => shown,
-            _ => Err(error).doing(doing),
-        },
+        Err(error @ StoreError::NoRef { .. }) => {
+            match args.what.parse::<LayerName>().map(|name| layer(context, &store, &name)) {
+                Ok(Ok(shown)) => shown,
+                _ => Err(error).doing(doing),
+            }
+        }
         Err(error) => Err(error).doing(doing),
     }
 }

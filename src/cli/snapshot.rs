@@ -11,9 +11,9 @@ use std::ffi::OsString;
 
 const EXAMPLES: &str = "\
 Examples:
-  cairnfs snapshot /mnt debian/with-tools    of the layer mounted on /mnt, which goes on undisturbed
-  cairnfs snapshot work debian/with-tools    of the layer `work`, mounted or not
-  echo snapshot debian/with-tools > /mnt/.ctl/cmd
+  cairnfs snapshot /mnt debian-tools    of the layer mounted on /mnt, which goes on undisturbed
+  cairnfs snapshot work debian-tools    of the layer `work`, mounted or not
+  echo snapshot debian-tools > /mnt/.ctl/cmd
 
 Files that are open for writing at that moment are taken as they are, and named.";
 
@@ -41,7 +41,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
             context.out.done(&done.result, || done.message.clone())
         }
         Target::Layer(name) => {
-            let report = with_layer(&store, &name, &doing, |holding| holding.snapshot(&args.reference).doing(|| &doing))?;
+            let report =
+                with_layer(&store, &name, &doing, |holding| holding.snapshot(&args.reference).doing(|| &doing))?;
             context.out.done(&json!(report), || summary(&report))
         }
     }

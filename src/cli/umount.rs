@@ -102,7 +102,10 @@ fn users(path: &Path) -> Vec<String> {
     let mut users = Vec::new();
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let dir = process.path();
-        let Some(pid) = process.file_name().to_str().filter(|name| name.parse::<u32>().is_ok()).map(str::to_owned) else { continue };
+        let Some(pid) = process.file_name().to_str().filter(|name| name.parse::<u32>().is_ok()).map(str::to_owned)
+        else {
+            continue;
+        };
         let files = std::fs::read_dir(dir.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
         if inside(dir.join("cwd")) || inside(dir.join("root")) || files.into_iter().any(inside) {
             let name = std::fs::read_to_string(dir.join("comm")).unwrap_or_default();

@@ -84,7 +84,9 @@ const FIGURES: &[Figure] = &[
     gauge("base_bytes", "Bytes of the base's regular files", |f| Some(f.base.bytes)),
     gauge("layer_inodes", "Inodes that the layer has a record of", |f| Some(f.layer?.inodes)),
     gauge("layer_bytes", "Bytes of content that the layer holds", |f| Some(f.layer?.bytes)),
-    gauge("layer_dirty_directories", "Directories that the layer has a record of", |f| Some(f.layer?.dirty_directories)),
+    gauge("layer_dirty_directories", "Directories that the layer has a record of", |f| {
+        Some(f.layer?.dirty_directories)
+    }),
     counter("operations", "Requests of the kernel, all kinds together", |f| {
         Some(f.counters.operations.iter().map(|op| op.count).sum())
     }),
@@ -279,7 +281,8 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             let family = name.split('{').next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+            let family =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
             assert!(text.contains(&format!("# HELP {family} ")), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }

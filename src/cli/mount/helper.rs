@@ -16,7 +16,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "mount.fuse.cairnfs REF DIR [-sfnv] [-o OPTIONS]; mount(8) calls it for `mount -t fuse.cairnfs REF DIR`";
+const USAGE: &str =
+    "mount.fuse.cairnfs REF DIR [-sfnv] [-o OPTIONS]; mount(8) calls it for `mount -t fuse.cairnfs REF DIR`";
 
 /// Whether the program was called by the helper's name.
 pub(in crate::cli) fn is_called(args: &[OsString]) -> bool {
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn what_mount_passes_is_understood() {
-        let parsed = call(&["debian", "/mnt", "-sfv", "-t", "fuse.cairnfs", "-o", "rw,store=/s", "-olayer=work"]).unwrap();
+        let parsed =
+            call(&["debian", "/mnt", "-sfv", "-t", "fuse.cairnfs", "-o", "rw,store=/s", "-olayer=work"]).unwrap();
         assert_eq!((parsed.reference.as_str(), parsed.dir.as_os_str()), ("debian", OsStr::new("/mnt")));
         assert!(parsed.pretend && parsed.verbose == 1);
         assert_eq!(parsed.options.store.as_deref(), Some(Path::new("/s")));
@@ -123,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_usage() {
-        for bad in [&["debian"][..], &["a", "b", "c"], &["a", "b", "-o"], &["a", "b", "-x"], &["a", "b", "-o", "nosuch"]] {
+        for bad in
+            [&["debian"][..], &["a", "b", "c"], &["a", "b", "-o"], &["a", "b", "-x"], &["a", "b", "-o", "nosuch"]]
+        {
             assert_eq!(call(bad).expect_err("refused").exit, Exit::Usage, "{bad:?}");
         }
     }

@@ -124,7 +124,9 @@ pub(super) fn run(context: &Context, args: Args) -> Result<()> {
         _ => {
             let record = plan.start()?;
             let value = mounts::value(&MountInfo { record, alive: true });
-            context.out.done(&value, || format!("`{}` is mounted on {}{}", plan.reference, plan.mountpoint.display(), plan.with()))
+            context.out.done(&value, || {
+                format!("`{}` is mounted on {}{}", plan.reference, plan.mountpoint.display(), plan.with())
+            })
         }
     }
 }

@@ -102,11 +102,15 @@ fn check_places(plan: &Plan, store: &Store) -> Result<()> {
     };
     if inner.starts_with(&outer) {
         let why = format!("the store {} would be hidden beneath the mount", store.path().display());
-        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing())).because(why).help("mount in another directory"));
+        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing()))
+            .because(why)
+            .help("mount in another directory"));
     }
     if outer.starts_with(&inner) {
         let why = format!("{} is inside the store", plan.mountpoint.display());
-        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing())).because(why).help("mount in another directory"));
+        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing()))
+            .because(why)
+            .help("mount in another directory"));
     }
     Ok(())
 }
@@ -151,10 +155,12 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     options.read_only = plan.options.read_only || holding.fs().is_read_only();
     let record = record(plan, store, manifest, id);
     let config = config(plan, store, &record, &options);
-    let backend = Mount::new(Arc::clone(&holding), Arc::clone(&options.metrics), identity(plan, store, &record), config);
+    let backend =
+        Mount::new(Arc::clone(&holding), Arc::clone(&options.metrics), identity(plan, store, &record), config);
     let engine = Engine::new(Arc::new(backend));
-    let control = (options.control != ControlAccess::Off)
-        .then(|| Arc::new(ControlDir::new(Arc::clone(&engine), options.control == ControlAccess::Rw)) as Arc<dyn ControlFiles>);
+    let control = (options.control != ControlAccess::Off).then(|| {
+        Arc::new(ControlDir::new(Arc::clone(&engine), options.control == ControlAccess::Rw)) as Arc<dyn ControlFiles>
+    });
     let mut mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
     mounted.unmount_on_signals().doing(doing)?;
     let record = MountRecord { mountpoint: mounted.handle().mountpoint().to_owned(), ..record };
