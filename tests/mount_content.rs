@@ -1,4 +1,5 @@
 //! Content through a mount: passthrough and page cache, and that what is open keeps what it had.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod common;
 

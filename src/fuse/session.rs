@@ -80,6 +80,8 @@ impl Mounted {
         options: &MountOptions,
     ) -> Result<Self, MountError> {
         let mountpoint = check_mountpoint(mountpoint)?;
+        // Before there is a mount that a signal could leave behind; what comes early waits.
+        let signals = options.signals.then(catch_signals).transpose()?;
         let notifier = Arc::new(OnceLock::new());
         let farewell = Arc::default();
         let adapter = adapter(&fs, control, options, &notifier, &farewell);
@@ -97,7 +99,11 @@ impl Mounted {
         };
         let handle = MountHandle(Arc::new(inner));
         let session = serve(session, handle.clone())?;
-        Ok(Self { handle, session: Some(session), farewell, signals: None })
+        let mut mounted = Self { handle, session: Some(session), farewell, signals: None };
+        if let Some(signals) = signals {
+            mounted.obey(signals)?;
+        }
+        Ok(mounted)
     }
 
     /// Reaches the mount from other threads.
@@ -105,10 +111,7 @@ impl Mounted {
         self.handle.clone()
     }
 
-    /// From now on SIGTERM, SIGINT and SIGHUP sync and unmount; a second one ends the mount under its users.
-    pub fn unmount_on_signals(&mut self) -> Result<(), MountError> {
-        let failed = |source| MountError::Signals { source };
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    fn obey(&mut self, mut signals: Signals) -> Result<(), MountError> {
         self.signals = Some(signals.handle());
         let mount = self.handle();
         let watch = move || {
@@ -116,7 +119,7 @@ impl Mounted {
                 mount.obey(signal, earlier > 0);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
+        thread::Builder::new().name("signals".into()).spawn(watch).map_err(|source| MountError::Signals { source })?;
         Ok(())
     }
 
@@ -244,6 +247,10 @@ impl MountHandle {
     }
 }
 
+fn catch_signals() -> Result<Signals, MountError> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|source| MountError::Signals { source })
+}
+
 fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     let place = || path.to_owned();
     let look = || -> io::Result<(PathBuf, bool)> {
@@ -275,12 +282,11 @@ fn adapter(
 ) -> Adapter {
     let owner = Caller { uid: options.owner, gid: getegid().as_raw(), pid: 0 };
     let control = control.filter(|_| options.control != ControlAccess::Off);
-    let read_only = fs.is_read_only();
     Adapter {
         fs: Arc::clone(fs),
-        read_only,
+        read_only: options.read_only,
         control: control.map(|files| ControlDir::new(files, options.control, owner)),
-        nodes: Nodes::new(!read_only),
+        nodes: Nodes::new(!fs.is_read_only()),
         modes: OpenModes::default(),
         backings: Backings::default(),
         metrics: Arc::clone(&options.metrics),
