@@ -1,4 +1,5 @@
 //! Names and attributes through a mount: lookups, listings, what the kernel caches, who may do what.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod common;
 

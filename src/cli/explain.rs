@@ -6,6 +6,7 @@
 use super::error::{Explain, chain};
 use super::exit::Exit;
 use crate::fuse::MountError;
+use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::layer::LayerError;
 use crate::snapshot::SnapshotError;
@@ -59,6 +60,22 @@ impl Explain for io::Error {
     }
 }
 
+impl Explain for GcError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::NoRoots { .. } => Some("if that is meant, `cairnfs gc --allow-no-roots`".to_owned()),
+            _ => split(&self.to_string()).1,
+        };
+        (of_class(self.class()), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut causes = chain(self);
+        causes.iter_mut().take(1).for_each(|head| *head = split(head).0);
+        causes
+    }
+}
+
 /// The text, and what it says to do.
 pub(super) fn split(text: &str) -> (String, Option<String>) {
     match text.rsplit_once("; ") {
@@ -76,7 +93,11 @@ fn of_io(error: &io::Error) -> Exit {
 }
 
 fn of_store(error: &StoreError) -> Exit {
-    match error.class() {
+    of_class(error.class())
+}
+
+fn of_class(class: ErrorClass) -> Exit {
+    match class {
         ErrorClass::Failed => Exit::Failed,
         ErrorClass::NotFound => Exit::NotFound,
         ErrorClass::Refused => Exit::Refused,

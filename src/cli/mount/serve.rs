@@ -150,6 +150,7 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     let holding = Arc::new(holding);
     let store = holding.store();
     let mut options = MountOptions::new(plan.reference.clone());
+    options.signals = true;
     plan.options.apply(&mut options)?;
     // mount(8) says `rw` where nothing is said; without a layer there is nothing to write to
     options.read_only = plan.options.read_only || holding.fs().is_read_only();
@@ -161,8 +162,7 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     let control = (options.control != ControlAccess::Off).then(|| {
         Arc::new(ControlDir::new(Arc::clone(&engine), options.control == ControlAccess::Rw)) as Arc<dyn ControlFiles>
     });
-    let mut mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
-    mounted.unmount_on_signals().doing(doing)?;
+    let mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
     let record = MountRecord { mountpoint: mounted.handle().mountpoint().to_owned(), ..record };
     let guard = store.publish_mount(&record).doing(doing)?;
     socket::serve(&record.socket, engine).doing(|| format!("make the control socket {}", record.socket.display()))?;
