@@ -126,7 +126,27 @@ fn of_vfs(error: &VfsError) -> Errno {
 
 fn of_store(error: &StoreError) -> Errno {
     match error {
-        StoreError::Io { source, .. } => of_host(source),
+        StoreError::Io { source, .. } | StoreError::NotWritable { source, .. } => of_host(source),
+        // The file is there, its bytes are not to be had: damage, not absence.
+        StoreError::MissingObject { .. } | StoreError::CorruptObject { .. } => Errno::EIO,
+        // No operation of a mount asks for these; whatever brings them here is trouble with the store.
+        StoreError::NoStore { .. }
+        | StoreError::NotEmpty { .. }
+        | StoreError::UnknownVersion { .. }
+        | StoreError::BadFormatFile { .. }
+        | StoreError::Encode { .. }
+        | StoreError::NoRef { .. }
+        | StoreError::Ambiguous { .. }
+        | StoreError::BadRef { .. }
+        | StoreError::BadHistory { .. }
+        | StoreError::RefConflict { .. }
+        | StoreError::NothingToUndo { .. }
+        | StoreError::UndoTooLate { .. }
+        | StoreError::NoLayer { .. }
+        | StoreError::LayerExists { .. }
+        | StoreError::LayerBusy { .. }
+        | StoreError::BadLayer { .. }
+        | StoreError::BadLease { .. } => Errno::EIO,
     }
 }
 

@@ -1,1 +1,38 @@
-//! ingest (to come).
+//! Directories and archives into the store, and out again.
+//!
+//! ```text
+//!   directory ── dir/walk ──┬─ pool ── dir/file ──┐
+//!                           │                     ├── builder ── links ── publish: manifest, barrier, ref
+//!   archive ─── tar/members ┴─ tar/content ── tar/tree ┘
+//!
+//!   manifest ── export/walk ──┬── export/dir ── files, times, owners, attributes
+//!                             └── export/tar ── PAX archive
+//! ```
+//! Invariants: what can't be read or stored is an error that names it, never skipped. Nothing is visible before all of it is durable. The same
+//! source gives the same manifest, whatever the number of threads. Nothing here recurses over the depth of a tree, follows a symbolic link, prints,
+//! or writes outside of the store and an export's target.
+
+mod builder;
+mod dir;
+mod dirs;
+mod error;
+mod exclude;
+mod export;
+mod links;
+mod options;
+mod pool;
+mod progress;
+mod publish;
+mod stat;
+pub mod tar;
+mod trail;
+
+pub use dir::import_dir;
+pub use error::{IngestError, ShownPath};
+pub use exclude::Exclude;
+pub use export::{ExportOptions, export_dir, export_tar};
+pub use options::{ImportOptions, Limits};
+pub use progress::Progress;
+pub use publish::Imported;
+use publish::Tally;
+pub use tar::import_tar;

@@ -1,13 +1,15 @@
 //! System calls that the standard library lacks, one file per subject. The only module that may hold `unsafe` or name `libc`.
 //!
 //! ```text
-//! reflink   share extents between files        sparse    copy and write files without filling their holes
-//! tmpfile   files without a name               rename    rename without replacing, and exchanging
-//! syncfs    make a whole filesystem durable    flock     locks that the kernel drops with their owner
-//! times     set modification times             copy      parts of files, by reference where that can be
+//! at        files by directory and name          xattrs    extended attributes
+//! copy      content between host files           sparse    copy and write files without filling their holes
+//! reflink   share extents between files          tmpfile   files without a name
+//! rename    without replacing, and exchanging    syncfs    make a whole filesystem durable
+//! flock     locks that die with their owner      times     set modification times
 //! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
+pub mod at;
 pub mod copy;
 pub mod flock;
 pub mod reflink;
@@ -16,3 +18,4 @@ pub mod sparse;
 pub mod syncfs;
 pub mod times;
 pub mod tmpfile;
+pub mod xattrs;

@@ -1,4 +1,4 @@
-//! Copying and writing files without filling their holes. All I/O is positioned, but [`data`] and [`hole`] move the file's position.
+//! Writing files without filling their holes, and finding those. All I/O is positioned, but [`data`] and [`hole`] move the file's position.
 
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
@@ -28,20 +28,6 @@ fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
         Err(Errno::ENXIO) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// Copies all of `from` into the empty file `to`, holes as holes. Returns the length, as it was when the copy began.
-pub fn copy(from: &File, to: &File) -> io::Result<u64> {
-    let length = from.metadata()?.len();
-    to.set_len(length)?;
-    let mut at = 0;
-    while at < length {
-        let Some(start) = data(from, at)? else { break };
-        let end = hole(from, start)?.unwrap_or(length).min(length);
-        super::copy::copy_range(from, start, to, start, end - start)?;
-        at = end.max(start + 1);
-    }
-    Ok(length)
 }
 
 /// Writes `bytes` at `offset` of a file that has no data there yet, leaving out long runs of zeros. The caller sets the file's length
@@ -85,23 +71,7 @@ pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
-
-    #[test]
-    fn a_copy_has_the_bytes_and_the_holes() {
-        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        from.write_all_at(b"head", 0).unwrap();
-        from.write_all_at(b"tail", 8 << 20).unwrap();
-        from.set_len(16 << 20).unwrap();
-        assert_eq!(copy(&from, &to).unwrap(), 16 << 20);
-        let all = |file: &File| {
-            let mut bytes = vec![0; 16 << 20];
-            file.read_exact_at(&mut bytes, 0).unwrap();
-            bytes
-        };
-        assert!(all(&from) == all(&to));
-        assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20, "{}", to.metadata().unwrap().blocks());
-    }
+    use std::os::unix::fs::{FileExt, MetadataExt};
 
     #[test]
     fn long_zeros_are_left_out_and_short_ones_written() {

@@ -1,0 +1,115 @@
+//! Stores one regular file, by a worker.
+//!
+//! A file's metadata and content belong together only if nothing changed between looking at it and having read it: else it is read again, and after
+//! a few attempts the import fails. Whatever happens, a blob is named by the bytes that were stored.
+
+use crate::format::{Content, Meta};
+use crate::ingest::builder::{Place, TreeBuilder};
+use crate::ingest::trail::Trail;
+use crate::ingest::{IngestError, Progress, Tally, stat};
+use crate::store::{Put, Writer};
+use crate::sys::at::{self, FileType, Stat};
+use crate::sys::xattrs::{self, Of};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Files up to this long are hashed in memory, so that one that the store has costs no write.
+const SMALL: u64 = 1 << 20;
+const ATTEMPTS: u32 = 4;
+
+/// A file to store.
+pub(super) struct FileJob {
+    pub(super) dir: Arc<OwnedFd>,
+    pub(super) parent: Trail,
+    pub(super) name: Box<[u8]>,
+    pub(super) seen: Stat,
+    pub(super) place: Place,
+}
+
+/// What a worker needs.
+pub(super) struct FileWorker<'a> {
+    pub(super) writer: &'a Writer,
+    pub(super) builder: &'a TreeBuilder<'a>,
+    pub(super) tally: &'a Tally,
+    pub(super) progress: &'a Progress,
+}
+
+impl FileWorker<'_> {
+    /// Stores the file and fills its place.
+    pub(super) fn work(&self, buffer: &mut Vec<u8>, job: FileJob) -> Result<(), IngestError> {
+        let mut seen = job.seen;
+        for _ in 0..ATTEMPTS {
+            let file = at::open_read_at(&job.dir, &job.name).map_err(|source| job.failed("open", source))?;
+            if let Some((meta, put)) = self.attempt(buffer, &job, &file, &seen)? {
+                self.tally.count_blob(&put);
+                self.progress.add_entry();
+                self.progress.add_bytes(put.size);
+                return self.builder.fill(job.place, meta, Content::File { digest: put.digest, size: put.size });
+            }
+            seen = at::stat_fd(&file).map_err(|source| job.failed("stat", source))?;
+            if seen.file_type != FileType::Regular || (seen.dev, seen.ino) != (job.seen.dev, job.seen.ino) {
+                return Err(job.changed("another file took its name"));
+            }
+        }
+        Err(job.changed("its size, time or attributes differ after reading"))
+    }
+
+    /// `None`: the file changed.
+    fn attempt(
+        &self,
+        buffer: &mut Vec<u8>,
+        job: &FileJob,
+        file: &File,
+        seen: &Stat,
+    ) -> Result<Option<(Meta, Put)>, IngestError> {
+        let attributes = xattrs::read_all(Of::Fd(file.as_fd()));
+        let attributes = attributes.map_err(|source| job.failed("read the attributes of", source))?;
+        let put = if seen.size <= SMALL {
+            let whole = read_small(file, seen.size, buffer).map_err(|source| job.failed("read", source))?;
+            if !whole {
+                return Ok(None);
+            }
+            self.writer.put_bytes(buffer)?
+        } else {
+            self.writer.put_file(file, &job.path())?
+        };
+        let after = at::stat_fd(file).map_err(|source| job.failed("stat", source))?;
+        if put.size != after.size || !stat::unchanged(seen, &after) {
+            return Ok(None);
+        }
+        let meta = stat::meta(&after, attributes);
+        let meta = meta.map_err(|source| IngestError::Format { path: job.trail().shown(), source })?;
+        Ok(Some((meta, put)))
+    }
+}
+
+/// Reads a file of `size` bytes into `buffer`; false if it has another length.
+fn read_small(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    buffer.clear();
+    // one byte more than is expected, so that a file that grew is noticed, and one that did not needs no second call
+    let mut limited = file.take(size + 1);
+    buffer.reserve(usize::try_from(size + 1).unwrap_or(usize::MAX));
+    limited.read_to_end(buffer)?;
+    Ok(buffer.len() as u64 == size)
+}
+
+impl FileJob {
+    fn trail(&self) -> Trail {
+        self.parent.join(&self.name)
+    }
+
+    fn path(&self) -> PathBuf {
+        at::to_path(self.trail().bytes())
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> IngestError {
+        IngestError::Source { action, path: self.trail().shown(), source }
+    }
+
+    fn changed(&self, what: &'static str) -> IngestError {
+        IngestError::Changed { path: self.trail().shown(), what }
+    }
+}
