@@ -48,6 +48,7 @@ thread_local! {
 /// Serves one mount.
 pub(super) struct Adapter {
     pub(super) fs: Arc<Fs>,
+    /// The superblock is read-only.
     pub(super) read_only: bool,
     pub(super) control: Option<ControlDir>,
     pub(super) nodes: Nodes,

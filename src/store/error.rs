@@ -210,6 +210,18 @@ pub enum ErrorClass {
     Corrupt,
 }
 
+impl ErrorClass {
+    /// The exit code of a command that fails with such an error: 1 failed, 3 not found, 4 refused, 5 corruption found.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::NotFound => 3,
+            Self::Refused => 4,
+            Self::Corrupt => 5,
+        }
+    }
+}
+
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
@@ -231,14 +243,9 @@ impl StoreError {
         }
     }
 
-    /// The exit code of a command that fails with this error: 1 failed, 3 not found, 4 refused, 5 corruption found.
+    /// The exit code of a command that fails with this error.
     pub fn exit_code(&self) -> u8 {
-        match self.class() {
-            ErrorClass::Failed => 1,
-            ErrorClass::NotFound => 3,
-            ErrorClass::Refused => 4,
-            ErrorClass::Corrupt => 5,
-        }
+        self.class().exit_code()
     }
 }
 

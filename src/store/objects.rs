@@ -27,13 +27,15 @@ pub enum Listed {
 pub struct ObjectStat {
     /// Length in bytes.
     pub size: u64,
-    /// Modification time, whole seconds since the epoch.
+    /// Modification time, whole seconds since the epoch: when a writer last put the object or relied on it.
     pub mtime: i64,
+    /// Nanoseconds within that second.
+    pub mtime_nanos: i64,
 }
 
 impl From<fs::Metadata> for ObjectStat {
     fn from(stat: fs::Metadata) -> Self {
-        Self { size: stat.len(), mtime: stat.mtime() }
+        Self { size: stat.len(), mtime: stat.mtime(), mtime_nanos: stat.mtime_nsec() }
     }
 }
 
@@ -110,6 +112,15 @@ impl Store {
         let file = self.open_object(digest)?;
         let have = hash(&file).context("read", &self.object_path(digest))?;
         if have == digest { Ok(()) } else { Err(self.corrupt(digest, format!("its content is {have}"))) }
+    }
+
+    /// Whether an object is a manifest. Changes nothing; `false` for one that isn't there.
+    pub fn is_manifest(&self, digest: Digest) -> Result<bool> {
+        match trash::peek(self, digest) {
+            Ok(mut file) => trash::is_manifest(&mut file, &self.object_path(digest)),
+            Err(StoreError::MissingObject { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists `objects/`, in no order. Files that come and go meanwhile may be listed or not.

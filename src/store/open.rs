@@ -85,6 +85,12 @@ impl Store {
         self.layout().root()
     }
 
+    /// Writes all of the store's filesystem to its disk.
+    pub fn sync(&self) -> Result<()> {
+        let disk = File::open(self.path()).context("open", self.path())?;
+        crate::sys::syncfs::syncfs(&disk).context("sync", self.path())
+    }
+
     /// The random name that it got when it was made.
     pub fn id(&self) -> &str {
         &self.0.id

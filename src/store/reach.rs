@@ -3,6 +3,7 @@
 use super::Store;
 use super::error::Result;
 use crate::format::{Content, Digest, Entry, LinkNumber, Node};
+use std::collections::HashSet;
 
 /// As what an object was reached. One object can be reached as several.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,7 +20,7 @@ pub enum Role {
 
 impl Store {
     /// Shows `visit` the manifest and everything that it reaches, before each is read. Where `visit` says `false`, what lies beneath is
-    /// left out: that is for objects seen before in the same role. Objects in the trash are read there. Stops at the first object that
+    /// left out: that is for objects seen before in the same role, for one that was a blob before may be a tree now. Objects in the trash are read there. Stops at the first object that
     /// can't be read.
     pub fn reach(&self, manifest: Digest, visit: &mut dyn FnMut(Digest, Role) -> bool) -> Result<()> {
         if !visit(manifest, Role::Manifest) {
@@ -36,6 +37,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The manifest and everything that it reaches, each object once.
+    pub fn closure(&self, manifest: Digest) -> Result<HashSet<Digest>> {
+        let mut walked = HashSet::new();
+        self.reach(manifest, &mut |digest, role| walked.insert((digest, role)))?;
+        Ok(walked.into_iter().map(|(digest, _)| digest).collect())
     }
 
     fn reach_links(&self, links: Digest, visit: &mut dyn FnMut(Digest, Role) -> bool) -> Result<()> {

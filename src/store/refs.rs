@@ -75,8 +75,7 @@ impl Store {
             |source| StoreError::UndoTooLate { name: name.to_string(), digest: target, source: Box::new(source) };
         let lease = self.lease("undo", &[target]).map_err(too_late)?;
         self.check_closure(target).map_err(too_late)?;
-        let disk = File::open(self.path()).context("open", self.path())?;
-        crate::sys::syncfs::syncfs(&disk).context("sync", self.path())?;
+        self.sync()?;
         change(self, name, Some(target), Operation::Undo)?;
         drop(lease);
         Ok(target)
@@ -84,16 +83,8 @@ impl Store {
 
     /// Checks that a manifest and all that it reaches are there, without reading blobs.
     pub fn check_closure(&self, manifest: Digest) -> Result<()> {
-        let mut seen = std::collections::HashSet::new();
-        let mut missing = None;
-        self.reach(manifest, &mut |digest, role| {
-            let new = seen.insert((digest, role));
-            if new && missing.is_none() && !self.contains(digest) && trash::peek(self, digest).is_err() {
-                missing = Some(digest);
-            }
-            new
-        })?;
-        missing.map_or(Ok(()), |digest| Err(self.missing(digest)))
+        let absent = |digest: &Digest| !self.contains(*digest) && trash::peek(self, *digest).is_err();
+        self.closure(manifest)?.into_iter().find(absent).map_or(Ok(()), |digest| Err(self.missing(digest)))
     }
 }
 

@@ -95,6 +95,16 @@ impl Store {
         Ok(all)
     }
 
+    /// Removes what is left of removed layers. What can't be removed stays for the next time.
+    pub fn remove_trashed_layers(&self) {
+        for (_, path) in
+            list(&self.layout().trash()).unwrap_or_default().iter().filter(|(name, _)| name.starts_with("layer-"))
+        {
+            // Another process may be removing it as well.
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+
     /// Bytes of an object in the trash; `None` when it is gone.
     pub fn trashed_size(&self, trashed: Trashed) -> Result<Option<u64>> {
         let path = self.layout().trashed(trashed.batch, trashed.digest);
@@ -132,6 +142,13 @@ impl Sweep<'_> {
         Ok(found(fs::rename(&from, &to)).context("discard", &from)?.is_some())
     }
 
+    /// Whether an object in `objects/` isn't what its name says.
+    pub fn is_torn(&self, digest: Digest) -> Result<bool> {
+        let path = self.store.object_path(digest);
+        let Some(file) = self.store.open_in_place(digest)? else { return Ok(false) };
+        Ok(super::objects::hash(&file).context("read", &path)? != digest)
+    }
+
     /// Brings an object back, unless it is there again. `false` when the trash doesn't have it any more, or only torn.
     pub fn restore(&self, trashed: Trashed) -> Result<bool> {
         let from = self.store.layout().trashed(trashed.batch, trashed.digest);
@@ -152,20 +169,16 @@ impl Sweep<'_> {
         found(fs::remove_file(&path)).context("remove", &path).map(drop)
     }
 
-    /// Removes folders of the trash that are empty, and what is left of removed layers.
-    pub fn tidy_trash(&self) -> Result<()> {
-        for (name, path) in list(&self.store.layout().trash())? {
-            if name.starts_with("layer-") {
-                found(fs::remove_dir_all(&path)).context("remove", &path)?;
-            } else if name.parse::<u64>().is_ok() {
-                for (_, folder) in list(&path)? {
-                    // One that isn't empty refuses.
-                    let _ = fs::remove_dir(folder);
-                }
-                let _ = fs::remove_dir(path);
+    /// Removes folders of the trash that are empty. What can't be listed or removed stays for the next time.
+    pub fn tidy_trash(&self) {
+        for batch in trash::batches(self.store).unwrap_or_default() {
+            let path = self.store.layout().trash_batch(batch);
+            for (_, folder) in list(&path).unwrap_or_default() {
+                // One that isn't empty refuses.
+                let _ = fs::remove_dir(folder);
             }
+            let _ = fs::remove_dir(path);
         }
-        Ok(())
     }
 
     /// Removes what dead writers left in `tmp/`; returns how many.

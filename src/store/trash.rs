@@ -7,13 +7,14 @@
 //! manifest comes back after all that it reaches; a mere reader of a manifest in the trash reads it there.
 //! An object is hashed before it comes back: whoever put it may have been cut off by a power failure.
 
+use super::Store;
 use super::error::{Context, Result, StoreError, found};
 use super::lock::Shared;
 use super::objects::hash;
-use super::{Role, Store};
 use crate::format::{Digest, Manifest};
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A manifest's JSON is far below this.
@@ -81,8 +82,7 @@ pub(super) fn restore_manifest(store: &Store, manifest: Digest, locked: &Shared<
     if store.contains(manifest) {
         return Ok(());
     }
-    let mut reached = std::collections::HashSet::new();
-    store.reach(manifest, &mut |digest, _: Role| reached.insert(digest))?;
+    let mut reached = store.closure(manifest)?;
     reached.remove(&manifest);
     for digest in reached.into_iter().chain([manifest]) {
         if !store.contains(digest) {
@@ -103,15 +103,16 @@ fn put_back(store: &Store, digest: Digest, from: &Path, _locked: &Shared<'_>) ->
     found(fs::rename(from, &to)).context("restore", &to).map(drop)
 }
 
-fn is_manifest(file: &mut File, path: &Path) -> Result<bool> {
+pub(super) fn is_manifest(file: &mut File, path: &Path) -> Result<bool> {
     let mut read = || {
-        if file.metadata()?.len() > MANIFEST_MAX {
+        let mut first = [0];
+        if file.metadata()?.len() > MANIFEST_MAX || file.read_at(&mut first, 0)? == 0 || first != *b"{" {
             return Ok(false);
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         file.rewind()?;
-        Ok(bytes.first() == Some(&b'{') && Manifest::decode(&bytes).is_ok())
+        Ok(Manifest::decode(&bytes).is_ok())
     };
     read().context("read", path)
 }

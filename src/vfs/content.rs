@@ -56,8 +56,9 @@ impl Fs {
         Ok(data.len())
     }
 
-    /// What inode_newattrs does on write(2): setuid goes, and setgid of a file that its group may execute.
-    fn drop_privileges(&self, ino: Ino) -> Result<()> {
+    /// What the kernel does on write(2) and truncate(2) by others than root: setuid goes, setgid of a file that its group may execute,
+    /// and the capability.
+    pub fn drop_privileges(&self, ino: Ino) -> Result<()> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
         let mut record = self.record(ino)?;

@@ -1,0 +1,179 @@
+//! What each error of the library means on the command line: its exit code, and what to do. One match each, so that a new error has to be
+//! thought about here.
+//!
+//! The library's errors say what to do after the last `; ` of their text; that part becomes the `help:` line.
+
+use super::error::{Explain, chain};
+use super::exit::Exit;
+use crate::fuse::MountError;
+use crate::gc::GcError;
+use crate::ingest::IngestError;
+use crate::layer::LayerError;
+use crate::snapshot::SnapshotError;
+use crate::store::{ErrorClass, StoreError};
+use crate::vfs::VfsError;
+use std::io;
+
+/// `causes` by the chain of sources, its head split where the remedy begins; the exit code by a function.
+macro_rules! explain {
+    ($type:ty, $exit:expr) => {
+        impl Explain for $type {
+            fn explain(&self) -> (Exit, Option<String>) {
+                let exit: fn(&$type) -> Exit = $exit;
+                (exit(self), split(&self.to_string()).1)
+            }
+
+            fn causes(&self) -> Vec<String> {
+                let mut causes = chain(self);
+                if let Some(head) = causes.first_mut() {
+                    *head = split(head).0;
+                }
+                causes
+            }
+        }
+    };
+}
+
+explain!(crate::format::BadLabel, |_| Exit::Usage);
+explain!(StoreError, of_store);
+explain!(IngestError, of_ingest);
+explain!(LayerError, of_layer);
+explain!(VfsError, of_vfs);
+explain!(SnapshotError, of_snapshot);
+explain!(MountError, of_mount);
+
+impl Explain for io::Error {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self.kind() {
+            io::ErrorKind::PermissionDenied => Some("run it as the owner, or as root"),
+            io::ErrorKind::ReadOnlyFilesystem => {
+                Some("the filesystem is mounted read-only; remount it, or use another place")
+            }
+            io::ErrorKind::StorageFull => Some("make room on the filesystem; `cairnfs gc` frees what nothing names"),
+            _ => None,
+        };
+        (of_io(self), help.map(str::to_owned))
+    }
+
+    fn causes(&self) -> Vec<String> {
+        chain(self)
+    }
+}
+
+impl Explain for GcError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::NoRoots { .. } => Some("if that is meant, `cairnfs gc --allow-no-roots`".to_owned()),
+            _ => split(&self.to_string()).1,
+        };
+        (of_class(self.class()), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut causes = chain(self);
+        causes.iter_mut().take(1).for_each(|head| *head = split(head).0);
+        causes
+    }
+}
+
+/// The text, and what it says to do.
+pub(super) fn split(text: &str) -> (String, Option<String>) {
+    match text.rsplit_once("; ") {
+        Some((text, remedy)) => (text.to_owned(), Some(remedy.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
+fn of_io(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::NotFound => Exit::NotFound,
+        io::ErrorKind::ResourceBusy => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+fn of_store(error: &StoreError) -> Exit {
+    of_class(error.class())
+}
+
+fn of_class(class: ErrorClass) -> Exit {
+    match class {
+        ErrorClass::Failed => Exit::Failed,
+        ErrorClass::NotFound => Exit::NotFound,
+        ErrorClass::Refused => Exit::Refused,
+        ErrorClass::Corrupt => Exit::Corrupt,
+    }
+}
+
+fn of_layer(error: &LayerError) -> Exit {
+    match error {
+        LayerError::Version { .. } => Exit::Refused,
+        LayerError::Open { .. } | LayerError::Record { .. } => Exit::Corrupt,
+        LayerError::Database { .. } | LayerError::Data { .. } => Exit::Failed,
+    }
+}
+
+fn of_vfs(error: &VfsError) -> Exit {
+    match error {
+        VfsError::Store(error) => of_store(error),
+        VfsError::Layer(error) => of_layer(error),
+        VfsError::NotFound => Exit::NotFound,
+        VfsError::ReadOnly | VfsError::Quota => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+fn of_snapshot(error: &SnapshotError) -> Exit {
+    match error {
+        SnapshotError::Store(error) => of_store(error),
+        SnapshotError::Fs(error) => of_vfs(error),
+        SnapshotError::Encode { .. } => Exit::Failed,
+        SnapshotError::Inconsistent { .. } => Exit::Corrupt,
+    }
+}
+
+fn of_ingest(error: &IngestError) -> Exit {
+    match error {
+        IngestError::Store(error) => of_store(error),
+        IngestError::Time { .. } | IngestError::Pattern { .. } => Exit::Usage,
+        IngestError::ContainsStore { .. } | IngestError::Reserved | IngestError::NotEmpty { .. } => Exit::Refused,
+        IngestError::Damaged { .. } => Exit::Corrupt,
+        _ => Exit::Failed,
+    }
+}
+
+fn of_mount(error: &MountError) -> Exit {
+    match error {
+        MountError::NoMountpoint { .. } => Exit::NotFound,
+        MountError::AlreadyMounted { .. } | MountError::DeadMount { .. } => Exit::Refused,
+        MountError::NoDevice { .. } | MountError::Signals { .. } => Exit::System,
+        MountError::NotDirectory { .. }
+        | MountError::Mountpoint { .. }
+        | MountError::NotAllowed { .. }
+        | MountError::Mount { .. }
+        | MountError::Session { .. }
+        | MountError::Unmount { .. }
+        | MountError::FinalSync { .. } => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::error::Error;
+
+    #[test]
+    fn the_remedy_becomes_the_help() {
+        let error = StoreError::NoRef { name: "debain".into(), near: vec!["debian".into()] };
+        let told = Error::of("mount `debain`", &error);
+        assert_eq!(told.exit, Exit::NotFound);
+        assert_eq!(told.to_string(), "can't mount `debain`: no ref or manifest `debain`");
+        assert_eq!(told.help.as_deref(), Some("did you mean `debian`?"));
+    }
+
+    #[test]
+    fn a_full_disk_says_what_frees_room() {
+        let told = Error::of("x", &io::Error::from(io::ErrorKind::StorageFull));
+        assert!(told.help.is_some_and(|help| help.contains("cairnfs gc")));
+    }
+}

@@ -1,0 +1,196 @@
+//! `cairnfs mount`, and the mount(8) helper.
+//!
+//! ```text
+//! options  -o, one parser for the command line, mount(8) and fstab      daemon   going into the background
+//! helper   mount.fuse.cairnfs REF DIR [-sfnv] [-o OPTS]                 serve    what the mount's process does
+//! ```
+//! All ways make a [`Plan`]; it is carried out in this process (`-f`) or in one in the background, which is given the plan as arguments.
+
+mod daemon;
+pub(super) mod helper;
+mod options;
+mod serve;
+
+use super::context::Context;
+use super::error::{Doing as _, Error, Result};
+use super::exit::{Exit, MOUNT_HELP};
+use super::{log, mounts};
+use crate::format::LayerName;
+use crate::store::{MountInfo, MountRecord, Store};
+use options::Options;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  cairnfs mount debian /mnt                        read-only
+  cairnfs mount debian /mnt --layer work           writable; the layer `work` keeps what changes, over unmounts and crashes
+  cairnfs mount debian /mnt --tmpfs                writable; what changes is in memory, and dropped at the unmount
+  cairnfs mount debian /mnt -f -v                  in the foreground, with a log
+  mount -t fuse.cairnfs debian /mnt -o layer=work  by mount(8), once /sbin/mount.fuse.cairnfs is a link to this program
+
+In /etc/fstab:
+  debian  /mnt  fuse.cairnfs  store=/var/lib/cairnfs,layer=work  0 0";
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{}\n\n{MOUNT_HELP}", options::HELP)
+}
+
+/// Mounts a manifest as a root filesystem; read-only, or with a layer that takes what is written.
+///
+/// The command returns when the mount answers; a process in the background serves it until it is unmounted. SIGTERM and SIGINT make
+/// that process put everything on disk and unmount. A layer is made when it isn't there, and stands on one manifest all its life.
+/// `.ctl` at the root of the mount shows figures and takes commands.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = after_help())]
+pub struct Args {
+    /// What to mount: a ref or digest
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Where
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write to this layer; made when it isn't there
+    #[arg(long, value_name = "NAME", conflicts_with = "tmpfs")]
+    pub layer: Option<LayerName>,
+    /// Write to memory, dropped at the unmount
+    #[arg(long)]
+    pub tmpfs: bool,
+    /// Stay in the foreground, and log to standard error
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// Mount options, see below
+    #[arg(short, value_name = "OPTIONS")]
+    pub options: Vec<String>,
+    /// The project that a new layer counts for
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Be the process in the background, with this id
+    #[arg(long, hide = true, value_name = "ID")]
+    pub daemon_id: Option<String>,
+}
+
+/// Where writes go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Write {
+    Nowhere,
+    Layer(LayerName),
+    Memory,
+}
+
+impl Write {
+    fn new(layer: Option<LayerName>, tmpfs: bool) -> Result<Self> {
+        match (layer, tmpfs) {
+            (Some(_), true) => Err(Error::new(Exit::Usage, "a mount writes to a layer or to memory, not to both")
+                .help("leave out one of `layer` and `tmpfs`")),
+            (Some(name), false) => Ok(Self::Layer(name)),
+            (None, true) => Ok(Self::Memory),
+            (None, false) => Ok(Self::Nowhere),
+        }
+    }
+}
+
+/// All that a mount is told.
+#[derive(Debug, Clone)]
+struct Plan {
+    store: PathBuf,
+    reference: String,
+    mountpoint: PathBuf,
+    write: Write,
+    project: Option<String>,
+    options: Options,
+    log: Option<String>,
+    verbose: u8,
+}
+
+pub(super) fn run(context: &Context, args: Args) -> Result<()> {
+    let background = args.daemon_id.as_ref().map(|_| daemon::Background::enter());
+    let plan = match Plan::new(context, &args) {
+        Ok(plan) => plan,
+        Err(error) => {
+            background.inspect(|background| background.failed(&error));
+            return Err(error);
+        }
+    };
+    match (background, args.daemon_id) {
+        (Some(background), Some(id)) => {
+            log::start(plan.log.as_deref(), plan.verbose, true)?;
+            serve::in_background(&plan, id, background)
+        }
+        _ if args.foreground => {
+            log::start(plan.log.as_deref(), plan.verbose, true)?;
+            serve::in_foreground(&plan)
+        }
+        _ => {
+            let record = plan.start()?;
+            let value = mounts::value(&MountInfo { record, alive: true });
+            context.out.done(&value, || {
+                format!("`{}` is mounted on {}{}", plan.reference, plan.mountpoint.display(), plan.with())
+            })
+        }
+    }
+}
+
+impl Plan {
+    fn new(context: &Context, args: &Args) -> Result<Self> {
+        let mut options = Options::default();
+        args.options.iter().try_for_each(|text| options.add(text))?;
+        let layer = args.layer.clone().or_else(|| options.layer.clone());
+        let given = context.global.store.clone().or_else(|| options.store.clone());
+        Ok(Self {
+            store: absolute(&given.unwrap_or_else(Store::default_path))?,
+            reference: args.reference.clone(),
+            mountpoint: absolute(&args.dir)?,
+            write: Write::new(layer, args.tmpfs || options.tmpfs)?,
+            project: args.project.clone().or_else(|| options.project.clone()),
+            log: context.global.log.clone().or_else(|| options.log.clone()),
+            verbose: context.global.verbose,
+            options,
+        })
+    }
+
+    /// Mounts in a process in the background; returns when the mount answers.
+    fn start(&self) -> Result<MountRecord> {
+        let store = Store::open(&self.store).doing(|| self.doing())?;
+        let id = store.new_mount_id();
+        daemon::start(&self.args(&id), &store, &id)
+    }
+
+    /// For error messages: what couldn't be done.
+    fn doing(&self) -> String {
+        format!("mount `{}` on {}", self.reference, self.mountpoint.display())
+    }
+
+    fn with(&self) -> String {
+        match &self.write {
+            Write::Nowhere => ", read-only".to_owned(),
+            Write::Layer(name) => format!(" with layer `{name}`"),
+            Write::Memory => ", writes go to memory".to_owned(),
+        }
+    }
+
+    /// The plan as arguments of the process in the background.
+    fn args(&self, id: &str) -> Vec<OsString> {
+        let mut args: Vec<OsString> = ["mount", "--foreground", "--daemon-id", id, "--store"].map(Into::into).to_vec();
+        args.push(self.store.clone().into());
+        match &self.write {
+            Write::Nowhere => {}
+            Write::Layer(name) => args.extend(["--layer".into(), name.as_str().into()]),
+            Write::Memory => args.push("--tmpfs".into()),
+        }
+        for (option, value) in [("--project", &self.project), ("--log", &self.log)] {
+            args.extend(value.iter().flat_map(|value| [OsString::from(option), value.into()]));
+        }
+        args.extend(std::iter::repeat_n(OsString::from("-v"), self.verbose.into()));
+        let options = self.options.text();
+        if !options.is_empty() {
+            args.extend(["-o".into(), options.into()]);
+        }
+        args.extend(["--".into(), self.reference.clone().into(), self.mountpoint.clone().into()]);
+        args
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).doing(|| format!("find {}", path.display()))
+}

@@ -1,0 +1,241 @@
+//! What the mount's process does: open everything, mount, make the mount known, serve until it is unmounted, close everything.
+//!
+//! Order of the beginning: lease and layer lock (`Holding`), mount, record, socket, word to the waiting command. A failure at any step
+//! undoes the ones before; a layer that was made for the mount goes again.
+
+use super::daemon::Background;
+use super::{Plan, Write};
+use crate::cli::error::{Doing as _, Error, Result};
+use crate::cli::exit::Exit;
+use crate::cli::{mounts, time_text};
+use crate::control::engine::Engine;
+use crate::control::files::ControlDir;
+use crate::control::holding::Holding;
+use crate::control::mounted::Mount;
+use crate::control::socket;
+use crate::control::stats::Identity;
+use crate::control::text::escape;
+use crate::format::{Digest, LayerName, Timestamp};
+use crate::fuse::{ControlAccess, ControlFiles, MountOptions, Mounted};
+use crate::store::{LayerConfig, MountGuard, MountRecord, Store};
+use serde_json::{Value, json};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A mount that answers, with what must live as long as it does.
+struct Served {
+    mounted: Mounted,
+    holding: Arc<Holding>,
+    guard: MountGuard,
+    record: MountRecord,
+}
+
+/// Serves the mount in this process, for whoever waits for it.
+pub(super) fn in_foreground(plan: &Plan) -> Result<()> {
+    let store = open(plan)?;
+    let id = store.new_mount_id();
+    begin(plan, &store, id)?.serve(plan)
+}
+
+/// Serves the mount in the background; the waiting command is told when it answers, or why it doesn't.
+pub(super) fn in_background(plan: &Plan, id: String, background: Background) -> Result<()> {
+    let served = match open(plan).and_then(|store| begin(plan, &store, id)) {
+        Ok(served) => served,
+        Err(error) => {
+            background.failed(&error);
+            return Err(error);
+        }
+    };
+    background.ready(&served.record)?;
+    let log = served.record.log.clone();
+    tracing::info!(mountpoint = %plan.mountpoint.display(), "mounted");
+    match served.serve(plan) {
+        Ok(()) => {
+            // nothing in it is needed after an orderly end
+            let _ = std::fs::remove_file(log);
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            Err(error)
+        }
+    }
+}
+
+fn open(plan: &Plan) -> Result<Store> {
+    Store::open(&plan.store).doing(|| plan.doing())
+}
+
+fn begin(plan: &Plan, store: &Store, id: String) -> Result<Served> {
+    check_places(plan, store)?;
+    let doing = || plan.doing();
+    let manifest = store.resolve(&plan.reference).doing(doing)?;
+    let purpose = format!("mounted on {}", plan.mountpoint.display());
+    match &plan.write {
+        Write::Nowhere => {
+            let holding = Holding::read_only(store, manifest, &purpose).doing(doing)?;
+            mount(plan, manifest, holding, id)
+        }
+        Write::Memory => {
+            let holding = Holding::in_memory(store, manifest, &purpose).doing(doing)?;
+            mount(plan, manifest, holding, id)
+        }
+        Write::Layer(name) => {
+            let made = layer_for(plan, store, name, manifest)?;
+            let holding = Holding::layer(store, name, &purpose).doing(doing);
+            let served = holding.and_then(|holding| mount(plan, manifest, holding, id));
+            if served.is_err() && made {
+                // the error of the mount is the one to tell; an empty layer that stays does no harm
+                let _ = store.remove_layer(name);
+            }
+            served
+        }
+    }
+}
+
+/// The daemon must never need its own mount: neither for the store, nor for finding the store.
+fn check_places(plan: &Plan, store: &Store) -> Result<()> {
+    let (Ok(inner), Ok(outer)) = (store.path().canonicalize(), plan.mountpoint.canonicalize()) else {
+        return Ok(()); // what is missing is told where it is used
+    };
+    if inner.starts_with(&outer) {
+        let why = format!("the store {} would be hidden beneath the mount", store.path().display());
+        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing()))
+            .because(why)
+            .help("mount in another directory"));
+    }
+    if outer.starts_with(&inner) {
+        let why = format!("{} is inside the store", plan.mountpoint.display());
+        return Err(Error::new(Exit::Refused, format!("can't {}", plan.doing()))
+            .because(why)
+            .help("mount in another directory"));
+    }
+    Ok(())
+}
+
+/// Makes the layer when it isn't there, and says whether it did; one that is there must stand on the manifest.
+fn layer_for(plan: &Plan, store: &Store, name: &LayerName, manifest: Digest) -> Result<bool> {
+    use crate::store::StoreError;
+    let doing = || plan.doing();
+    match store.layer(name) {
+        Ok(config) if config.base == manifest => Ok(false),
+        Ok(config) => Err(other_base(plan, name, config.base, manifest)),
+        Err(StoreError::NoLayer { .. }) => {
+            let mut config = LayerConfig::new(name.clone(), manifest, crate::snapshot::rfc3339(Timestamp::now()));
+            config.project = plan.project.clone();
+            match store.create_layer(&config) {
+                // somebody else made it at the same moment: whoever has its lock goes on
+                Err(StoreError::LayerExists { .. }) => layer_for(plan, store, name, manifest),
+                made => made.doing(doing).map(|_| true),
+            }
+        }
+        Err(error) => Err(error).doing(doing),
+    }
+}
+
+fn other_base(plan: &Plan, name: &LayerName, base: Digest, asked: Digest) -> Error {
+    let why = format!("layer `{name}` stands on {}, and `{}` names {}", base.short(), plan.reference, asked.short());
+    Error::new(Exit::Refused, format!("can't {}", plan.doing())).because(why).help(format!(
+        "mount it on what it stands on, `cairnfs mount {} {} --layer {name}`, or choose a new layer for `{}`",
+        base.short(),
+        plan.mountpoint.display(),
+        plan.reference
+    ))
+}
+
+fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<Served> {
+    let doing = || plan.doing();
+    let holding = Arc::new(holding);
+    let store = holding.store();
+    let mut options = MountOptions::new(plan.reference.clone());
+    options.signals = true;
+    plan.options.apply(&mut options)?;
+    // mount(8) says `rw` where nothing is said; without a layer there is nothing to write to
+    options.read_only = plan.options.read_only || holding.fs().is_read_only();
+    let record = record(plan, store, manifest, id);
+    let config = config(plan, store, &record, &options);
+    let backend =
+        Mount::new(Arc::clone(&holding), Arc::clone(&options.metrics), identity(plan, store, &record), config);
+    let engine = Engine::new(Arc::new(backend));
+    let control = (options.control != ControlAccess::Off).then(|| {
+        Arc::new(ControlDir::new(Arc::clone(&engine), options.control == ControlAccess::Rw)) as Arc<dyn ControlFiles>
+    });
+    let mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
+    let record = MountRecord { mountpoint: mounted.handle().mountpoint().to_owned(), ..record };
+    let guard = store.publish_mount(&record).doing(doing)?;
+    socket::serve(&record.socket, engine).doing(|| format!("make the control socket {}", record.socket.display()))?;
+    Ok(Served { mounted, holding, guard, record })
+}
+
+impl Served {
+    /// Serves until the mount is unmounted, and closes everything.
+    fn serve(self, plan: &Plan) -> Result<()> {
+        let ended = self.mounted.wait().doing(|| format!("serve the mount on {}", plan.mountpoint.display()));
+        let closed = self.holding.close().doing(|| "close the layer");
+        // only now may others take the layer: the record says that this process still works on it
+        drop(self.guard);
+        ended.and(closed)
+    }
+}
+
+fn record(plan: &Plan, store: &Store, manifest: Digest, id: String) -> MountRecord {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    MountRecord {
+        pid: std::process::id(),
+        mountpoint: plan.mountpoint.clone(),
+        reference: plan.reference.clone(),
+        manifest,
+        layer: if let Write::Layer(name) = &plan.write { Some(name.clone()) } else { None },
+        tmpfs: plan.write == Write::Memory,
+        socket: store.socket_path(&id),
+        log: store.log_path(&id),
+        started_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        id,
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}
+
+fn identity(plan: &Plan, store: &Store, record: &MountRecord) -> Identity {
+    Identity {
+        mountpoint: shown(&record.mountpoint),
+        store: shown(store.path()),
+        reference: plan.reference.clone(),
+        manifest: record.manifest.to_string(),
+        mode: mounts::mode(record),
+        layer: record.layer.as_ref().map(ToString::to_string),
+    }
+}
+
+fn config(plan: &Plan, store: &Store, record: &MountRecord, options: &MountOptions) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "store": shown(store.path()),
+        "ref": record.reference,
+        "manifest": record.manifest,
+        "mountpoint": shown(&record.mountpoint),
+        "mode": mounts::mode(record),
+        "layer": record.layer,
+        "project": plan.project,
+        "since": time_text(record.started_unix_ms),
+        "pid": record.pid,
+        "socket": shown(&record.socket),
+        "log": shown(&record.log),
+        "options": {
+            "read_only": options.read_only,
+            "suid": options.suid,
+            "dev": options.dev,
+            "exec": options.exec,
+            "atime": options.atime,
+            "allow_other": options.allow_other,
+            "threads": options.threads,
+            "owner": options.owner,
+            "io": format!("{:?}", options.io).to_lowercase(),
+            "ctl": format!("{:?}", options.control).to_lowercase(),
+        },
+    })
+}

@@ -1,0 +1,151 @@
+//! `cairnfs umount`
+
+use super::context::Context;
+use super::error::{Doing as _, Error, Result};
+use super::exit::Exit;
+use super::mounts;
+use crate::control::client;
+use crate::store::{MountInfo, Store};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  cairnfs umount /mnt
+  cairnfs umount /mnt --lazy      now, though something still uses it; it ends when the last user lets go
+
+It also clears away a mount whose process has died.";
+
+/// Unmounts, once all changes are on disk, and waits until the process that served the mount has ended: the layer can be used again at once.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Where it is mounted
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Detach it though it is in use; don't wait for its end
+    #[arg(short, long)]
+    pub lazy: bool,
+}
+
+/// How long the process of the mount may take to write its last and end.
+const END_MAX: Duration = Duration::from_secs(60);
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
+    let path = mounts::resolve(&args.dir)?;
+    let store = context.open()?;
+    let found = mounts::find_at(&store, &path)?;
+    if !mounts::is_mounted(&path).doing(|| "read the list of mounts")? {
+        return not_mounted(context, &store, &path, found);
+    }
+    if let Some(found) = found.as_ref().filter(|found| found.alive) {
+        // a failure to sync is told, but an unmount that fails for it would leave no way out: the process syncs again at its end
+        if let Err(error) = client::ask(&found.record.socket, "sync") {
+            context.out.warn(&format!("the mount's changes couldn't be put on disk beforehand: {error}"));
+        }
+    }
+    detach(&path, args.lazy)?;
+    if let (Some(found), false) = (&found, args.lazy) {
+        wait_for_end(&store, found)?;
+    }
+    done(context, &path)
+}
+
+fn done(context: &Context, path: &Path) -> Result<()> {
+    context.out.done(&json!({ "unmounted": path.display().to_string() }), || format!("{} is unmounted", path.display()))
+}
+
+/// Nothing is mounted there: a record of a dead mount is cleared away.
+fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<MountInfo>) -> Result<()> {
+    match found {
+        Some(found) if !found.alive => {
+            forget(store, &found)?;
+            done(context, path)
+        }
+        Some(found) => {
+            let error = Error::new(Exit::NotFound, format!("can't unmount {}", path.display()));
+            let why = format!("it is mounted in another mount namespace, that of process {}", found.record.pid);
+            Err(error.because(why).help(format!("`nsenter -t {} -m umount {}`", found.record.pid, path.display())))
+        }
+        None => {
+            let error = Error::new(Exit::NotFound, format!("can't unmount {}", path.display()));
+            Err(error.because("no cairnfs is mounted there").help("`cairnfs mounts` lists the mounts of the store"))
+        }
+    }
+}
+
+fn detach(path: &Path, lazy: bool) -> Result<()> {
+    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
+    match umount2(path, flags | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) if !nix::unistd::geteuid().is_root() => by_fusermount(path, lazy),
+        Err(Errno::EBUSY) => Err(busy(path)),
+        Err(errno) => Err(Error::of(format!("unmount {}", path.display()), &std::io::Error::from(errno))),
+    }
+}
+
+fn busy(path: &Path) -> Error {
+    let shown = path.display();
+    let error = Error::new(Exit::Refused, format!("can't unmount {shown}")).because("something still uses it");
+    let users = users(path);
+    let error = if users.is_empty() { error } else { error.because(users.join(", ")) };
+    error.help(format!("end what uses it (`fuser -vm {shown}` lists it), or `cairnfs umount --lazy {shown}`"))
+}
+
+/// Processes that have their working or root directory in the mount, by `/proc`; the mount itself isn't touched.
+fn users(path: &Path) -> Vec<String> {
+    let inside = |link: PathBuf| std::fs::read_link(link).is_ok_and(|target| target.starts_with(path));
+    let mut users = Vec::new();
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let dir = process.path();
+        let Some(pid) = process.file_name().to_str().filter(|name| name.parse::<u32>().is_ok()).map(str::to_owned)
+        else {
+            continue;
+        };
+        let files = std::fs::read_dir(dir.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+        if inside(dir.join("cwd")) || inside(dir.join("root")) || files.into_iter().any(inside) {
+            let name = std::fs::read_to_string(dir.join("comm")).unwrap_or_default();
+            users.push(format!("process {pid} ({})", name.trim()));
+        }
+    }
+    users.truncate(5);
+    users
+}
+
+fn by_fusermount(path: &Path, lazy: bool) -> Result<()> {
+    let mut command = Command::new("fusermount3");
+    command.arg("-u").arg("-q").args(lazy.then_some("-z")).arg("--").arg(path);
+    let output = command.output().map_err(|error| {
+        Error::of(format!("unmount {}", path.display()), &error).help("install the package `fuse3`, or run as root")
+    })?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(busy(path)),
+    }
+}
+
+fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
+    let doing = || format!("wait for process {} to end", found.record.pid);
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    while store.mounts().doing(doing)?.iter().any(|mount| mount.record.id == found.record.id && mount.alive) {
+        if start.elapsed() > END_MAX {
+            let why = format!("it hasn't ended {} seconds after the unmount", END_MAX.as_secs());
+            let log = found.record.log.display();
+            return Err(Error::new(Exit::Failed, format!("can't {}", doing())).because(why).help(format!("see {log}")));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    forget(store, found)
+}
+
+/// Clears away what a process that died left behind.
+fn forget(store: &Store, found: &MountInfo) -> Result<()> {
+    store.forget_dead_mount(&found.record.id).doing(|| "clear away the record of the mount")?;
+    Ok(())
+}

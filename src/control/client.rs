@@ -1,0 +1,57 @@
+//! Asks a mount's daemon to do something, over its socket.
+
+use super::reply::{Done, Failure, Reply};
+use super::socket::{Address, Ask};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Why a daemon didn't do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct AskError {
+    /// What the daemon said; `None` when it couldn't be asked.
+    pub code: Option<Failure>,
+    /// The daemon's message, or why it couldn't be asked.
+    pub message: String,
+}
+
+/// Sends one command and waits for its end, however long it takes.
+pub fn ask(socket: &Path, command: &str) -> Result<Done, AskError> {
+    let line = converse(socket, command).map_err(|error| AskError {
+        code: None,
+        message: format!("the mount's control socket {} doesn't answer: {error}", socket.display()),
+    })?;
+    match serde_json::from_str(&line) {
+        Ok(Reply::Done(done)) if done.ok => Ok(done),
+        Ok(Reply::Done(done)) => Err(AskError { code: done.code.or(Some(Failure::Failed)), message: done.message }),
+        Ok(Reply::None | Reply::Running { .. }) | Err(_) => {
+            let message = format!("the control socket {} gave an answer that isn't one", socket.display());
+            Err(AskError { code: None, message })
+        }
+    }
+}
+
+fn converse(socket: &Path, command: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(Address::new(socket)?.path())?;
+    let request = serde_json::to_string(&Ask { cmd: command.to_owned() })?;
+    // a daemon that refuses hangs up without reading; its answer is there all the same
+    let sent = stream.write_all((request + "\n").as_bytes());
+    let mut line = String::new();
+    match BufReader::new(stream).read_line(&mut line) {
+        Ok(_) if line.ends_with('\n') => Ok(line),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up without an answer")),
+        Err(error) => Err(sent.err().unwrap_or(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_there_is_named() {
+        let error = ask(Path::new("/nonexistent/x.sock"), "sync").unwrap_err();
+        assert!(error.code.is_none() && error.message.contains("/nonexistent/x.sock"), "{error}");
+    }
+}

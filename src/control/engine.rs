@@ -1,0 +1,205 @@
+//! Runs commands, one at a time, each in a thread of its own.
+//!
+//! A caller that waits gets the result; a detached command's result is the last reply once it ends. A command that panics fails alone.
+//! Locking: `turn` is held while a command that changes something runs; `last` only to copy. Neither is taken by a filesystem operation.
+
+use super::backend::{Backend, Outcome};
+use super::command::{Command, HELP, Request};
+use super::reply::{Done, Failure, Reply};
+use crate::fuse::ControlError;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Commands that may run or wait at once; more are told to come back.
+const WAITING_MAX: usize = 16;
+
+/// Runs the commands of one mount.
+pub struct Engine {
+    backend: Arc<dyn Backend>,
+    turn: Mutex<()>,
+    waiting: AtomicUsize,
+    last: Mutex<Reply>,
+}
+
+impl Engine {
+    /// An engine over `backend`.
+    pub fn new(backend: Arc<dyn Backend>) -> Arc<Self> {
+        Arc::new(Self { backend, turn: Mutex::new(()), waiting: AtomicUsize::new(0), last: Mutex::new(Reply::None) })
+    }
+
+    /// What it acts on.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// The last result, or the detached command under way.
+    pub fn last(&self) -> Reply {
+        self.last.lock().clone()
+    }
+
+    /// Runs one line, remembers its result as the last, and returns it with the error that made it fail.
+    pub fn run(self: &Arc<Self>, line: &[u8]) -> (Reply, Result<(), ControlError>) {
+        let text = String::from_utf8_lossy(line).trim().to_owned();
+        let started = Instant::now();
+        let done = |result: Result<Outcome, ControlError>| finish(&text, started, result);
+        let request = match Request::parse(line) {
+            Ok(request) => request,
+            Err(error) => return self.remember(done(Err(error))),
+        };
+        let Some(slot) = Slot::take(self) else {
+            let message = format!("{WAITING_MAX} commands are running or waiting; try again when one has ended");
+            return self.remember(done(Err(ControlError::Busy(message))));
+        };
+        if !request.detached {
+            return self.remember(done(in_thread(slot, request.command)));
+        }
+        *self.last.lock() = Reply::Running { command: text.clone() };
+        let engine = Arc::clone(self);
+        let spawned = std::thread::Builder::new().name("command".into()).spawn(move || {
+            let result = in_thread(slot, request.command);
+            engine.remember(finish(&text, started, result))
+        });
+        match spawned {
+            Ok(_) => (self.last(), Ok(())),
+            Err(error) => {
+                let error = ControlError::Failed(format!("can't start a thread for the command: {error}"));
+                self.remember(finish(&String::from_utf8_lossy(line), started, Err(error)))
+            }
+        }
+    }
+
+    fn remember(&self, (done, result): (Done, Result<(), ControlError>)) -> (Reply, Result<(), ControlError>) {
+        let reply = Reply::Done(done);
+        *self.last.lock() = reply.clone();
+        (reply, result)
+    }
+
+    fn execute(&self, command: &Command) -> Result<Outcome, ControlError> {
+        let say = |message: &str, result: Value| Ok(Outcome { message: message.to_owned(), result });
+        match command {
+            Command::Gc { dry_run, grace } => {
+                let _turn = self.turn.lock();
+                self.backend.gc(*dry_run, *grace)
+            }
+            Command::Snapshot(name) => {
+                let _turn = self.turn.lock();
+                self.backend.snapshot(name)
+            }
+            Command::Sync => {
+                self.backend.sync()?;
+                say("all changes are on disk", Value::Null)
+            }
+            Command::Stats => say("figures of the mount", self.backend.figures().json()),
+            Command::Config => say("how it is mounted", self.backend.config()),
+            Command::Diff => {
+                let text = String::from_utf8_lossy(&self.backend.diff()?).into_owned();
+                let lines: Vec<&str> = text.lines().collect();
+                say(&format!("{} changes against the base", lines.len()), json!(lines))
+            }
+            Command::Help => {
+                let all: Vec<Value> =
+                    HELP.iter().map(|(form, what)| json!({ "command": form, "does": what })).collect();
+                say("the commands", json!(all))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+fn finish(text: &str, started: Instant, result: Result<Outcome, ControlError>) -> (Done, Result<(), ControlError>) {
+    let seconds = started.elapsed().as_secs_f64();
+    let command = text.to_owned();
+    match result {
+        Ok(Outcome { message, result }) => (Done { command, ok: true, code: None, message, result, seconds }, Ok(())),
+        Err(error) => {
+            let (code, message) = (Some(Failure::from(&error)), error.to_string());
+            (Done { command, ok: false, code, message, result: Value::Null, seconds }, Err(error))
+        }
+    }
+}
+
+/// A place among the commands that run or wait, given back when dropped.
+struct Slot(Arc<Engine>);
+
+impl Slot {
+    fn take(engine: &Arc<Engine>) -> Option<Self> {
+        let took =
+            engine.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < WAITING_MAX).then_some(n + 1));
+        took.ok().map(|_| Self(Arc::clone(engine)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A thread of its own, so that a command that panics is one failed command and not a lost request thread.
+fn in_thread(slot: Slot, command: Command) -> Result<Outcome, ControlError> {
+    let thread = std::thread::Builder::new().name("command".into()).spawn(move || slot.0.execute(&command));
+    let joined = thread.map_err(|e| ControlError::Failed(format!("can't start a thread for the command: {e}")))?.join();
+    joined.unwrap_or_else(|_| {
+        Err(ControlError::Failed("the command stopped by a fault of the program; see the log".to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+
+    fn code(reply: &Reply) -> Option<Failure> {
+        match reply {
+            Reply::Done(done) => done.code,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_failure_is_returned_and_remembered() {
+        let engine = Engine::new(Arc::new(Fake::default()));
+        assert_eq!(engine.last(), Reply::None);
+        let (reply, result) = engine.run(b"snapshot gone");
+        assert!(matches!(result, Err(ControlError::Refused(_))));
+        assert_eq!(code(&reply), Some(Failure::Refused));
+        assert_eq!(engine.last(), reply);
+        let (reply, result) = engine.run(b"gc\n");
+        assert!(result.is_ok());
+        assert!(reply.line().contains("\"ok\":true"));
+    }
+
+    #[test]
+    fn a_panic_fails_the_command_alone() {
+        let engine = Engine::new(Arc::new(Fake::default()));
+        assert!(matches!(engine.run(b"snapshot panic").1, Err(ControlError::Failed(_))));
+        assert!(engine.run(b"gc").1.is_ok());
+    }
+
+    #[test]
+    fn a_detached_command_is_seen_running_and_then_done() {
+        let fake = Arc::new(Fake::default());
+        let engine = Engine::new(fake.clone());
+        let gate = fake.gate.lock();
+        let (reply, result) = engine.run(b"gc async");
+        assert!(result.is_ok());
+        assert_eq!(reply, Reply::Running { command: "gc async".into() });
+        for _ in 1..WAITING_MAX {
+            assert!(engine.run(b"gc async").1.is_ok());
+        }
+        assert!(matches!(engine.run(b"gc async").1, Err(ControlError::Busy(_))));
+        drop(gate);
+        while engine.waiting.load(Ordering::Relaxed) > 0 {
+            std::thread::yield_now();
+        }
+        assert!(engine.run(b"sync").1.is_ok());
+    }
+}

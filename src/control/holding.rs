@@ -1,0 +1,108 @@
+//! A filesystem opened for use by this process alone, and what keeps its objects: by a mount, or by a command on a layer that isn't mounted.
+//!
+//! Order: the lease comes first, so that a collection keeps the manifest from before anything is read; then the layer's lock; then the
+//! layer. A snapshot's manifest is kept by lease and `layer.json` before the layer comes to depend on it.
+
+use crate::format::{Digest, LayerName, RefName};
+use crate::layer::Layer;
+use crate::layer::memory::Memory;
+use crate::snapshot::{self, SnapshotError};
+use crate::store::{LayerConfig, LayerLock, Lease, Store, StoreError};
+use crate::vfs::{Fs, VfsError};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A filesystem in use, with what must live as long as it does.
+#[derive(Debug)]
+pub struct Holding {
+    store: Store,
+    fs: Arc<Fs>,
+    lease: Lease,
+    kept: Option<Kept>,
+    /// The last snapshot, which the next one follows.
+    parent: Mutex<Option<Digest>>,
+    _memory: Option<Memory>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    lock: LayerLock,
+    config: Mutex<LayerConfig>,
+}
+
+impl Holding {
+    /// A manifest alone: nothing can be changed.
+    pub fn read_only(store: &Store, manifest: Digest, purpose: &str) -> Result<Self, VfsError> {
+        let lease = store.lease(purpose, &[manifest])?;
+        Ok(Self::new(store, Fs::read_only(store, manifest)?, lease, None, None))
+    }
+
+    /// A manifest with a layer in memory.
+    pub fn in_memory(store: &Store, manifest: Digest, purpose: &str) -> Result<Self, VfsError> {
+        let lease = store.lease(purpose, &[manifest])?;
+        let memory = Memory::new(0)?;
+        let layer = Layer::open(memory.path())?;
+        Ok(Self::new(store, Fs::with_layer(store, manifest, layer)?, lease, None, Some(memory)))
+    }
+
+    /// A layer of the store on its base; refused while another process has it.
+    pub fn layer(store: &Store, name: &LayerName, purpose: &str) -> Result<Self, VfsError> {
+        let lock = store.lock_layer(name, purpose)?;
+        let config = store.layer(name)?;
+        let needed: Vec<Digest> = config.roots().collect();
+        let lease = store.lease(purpose, &needed)?;
+        let layer = Layer::open(&store.layer_dir(name))?;
+        let fs = Fs::with_layer(store, config.base, layer)?;
+        Ok(Self::new(store, fs, lease, Some(Kept { lock, config: Mutex::new(config) }), None))
+    }
+
+    fn new(store: &Store, fs: Fs, lease: Lease, kept: Option<Kept>, memory: Option<Memory>) -> Self {
+        let parent = kept.as_ref().and_then(|kept| kept.config.lock().parent);
+        Self { store: store.clone(), fs: Arc::new(fs), lease, kept, parent: Mutex::new(parent), _memory: memory }
+    }
+
+    /// The filesystem.
+    pub fn fs(&self) -> &Arc<Fs> {
+        &self.fs
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes a manifest of the layer and points `name` at it.
+    pub fn snapshot(&self, name: &RefName) -> Result<snapshot::Report, SnapshotError> {
+        let request = snapshot::Request {
+            name: name.clone(),
+            labels: self.labels(),
+            created_at: None,
+            parent: *self.parent.lock(),
+        };
+        snapshot::take(&self.fs, &request, &mut |manifest| Ok(self.pin(manifest)?))
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let project = self.kept.as_ref().and_then(|kept| kept.config.lock().project.clone());
+        project.map(|project| ("project".to_owned(), project)).into_iter().collect()
+    }
+
+    /// Makes collections keep a snapshot of the layer, from before this returns and for as long as the layer lives.
+    fn pin(&self, manifest: Digest) -> Result<(), StoreError> {
+        self.lease.keep(manifest)?;
+        if let Some(kept) = &self.kept {
+            let mut config = kept.config.lock();
+            let next = LayerConfig { parent: Some(manifest), ..config.clone() };
+            self.store.write_layer(&kept.lock, &next)?;
+            *config = next;
+        }
+        *self.parent.lock() = Some(manifest);
+        Ok(())
+    }
+
+    /// Puts everything on disk and closes the layer in good order.
+    pub fn close(&self) -> Result<(), VfsError> {
+        self.fs.close()
+    }
+}
