@@ -53,7 +53,7 @@ impl Live {
         counts
     }
 
-    /// Marks a root and all that it reaches.
+    /// Marks a root and all that it reaches. Where that fails, nothing counts as walked any more, so that no later root is cut short by it.
     pub fn mark(&mut self, store: &Store, root: &Root) -> Result<(), GcError> {
         if self.has_root(root) || is_gone(store, root)? {
             return Ok(());
@@ -62,7 +62,10 @@ impl Live {
             self.objects.entry(digest).or_insert(root.kind);
             role == Role::Blob || self.walked.insert((digest, role))
         };
-        store.reach(root.manifest, &mut visit).map_err(|source| GcError::Unreadable { root: root.what.clone(), source })
+        store.reach(root.manifest, &mut visit).map_err(|source| {
+            self.walked.clear();
+            GcError::Unreadable { root: root.what.clone(), source }
+        })
     }
 }
 

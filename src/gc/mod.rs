@@ -1,8 +1,8 @@
 //! Garbage collection, safe beside writers, mounts and other collections in any process.
 //!
 //! ```text
-//! roots   what is a root (pure)        mark    what roots reach            plan    what is to go (pure)
-//! sweep   the batches that do it       report  what was done               error   why it was given up
+//! roots   what is a root (pure)        mark    what roots reach            survey  what is there
+//! plan    what is to go (pure)         sweep   the batches that do it      report  what was done      error  why it was given up
 //! ```
 //! 1. *Mark*, without a lock, from refs, layers, recent history and live leases. Anything that can't be read ends the collection.
 //! 2. *Plan*: objects that no root reaches and that no live writer can need.
@@ -19,6 +19,7 @@ mod mark;
 mod plan;
 mod report;
 mod roots;
+mod survey;
 mod sweep;
 
 pub use error::GcError;
@@ -27,9 +28,7 @@ pub use plan::{Candidate, Plan, is_over, is_young, plan, still_doomed};
 pub use report::Report;
 pub use roots::{Root, RootKind, kept_since, roots, suspect_since};
 
-use crate::format::Digest;
-use crate::store::{Listed, Roots, Store};
-use std::path::PathBuf;
+use crate::store::Store;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long what was collected, and what a ref named before, can be had back.
@@ -92,20 +91,10 @@ pub enum Progress {
     },
 }
 
-/// What was seen before anything is done.
-struct Survey {
-    roots: Roots,
-    live: Live,
-    scanned: u64,
-    unreferenced: Vec<Candidate>,
-    foreign: Vec<PathBuf>,
-    missing: Vec<Digest>,
-}
-
 /// Collects what nothing refers to.
 pub fn collect(store: &Store, options: &Options, progress: &dyn Fn(Progress)) -> Result<Report, GcError> {
     let started = Instant::now();
-    let survey = survey(store, options, progress)?;
+    let survey = survey::survey(store, options, progress)?;
     let no_roots = survey.live.is_empty() && kept_since(&survey.roots.leases).is_none();
     if no_roots && survey.scanned > 0 && !options.allow_no_roots {
         return Err(GcError::NoRoots { path: store.path().to_owned(), objects: survey.scanned });
@@ -119,45 +108,9 @@ pub fn collect(store: &Store, options: &Options, progress: &dyn Fn(Progress)) ->
     } else {
         sweep::Collector::new(store, options, survey.live, progress, &mut report).run(plan, &survey.roots.leases)?;
     }
+    report.missing = survey::still_missing(store, options, report.missing)?;
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
-}
-
-fn survey(store: &Store, options: &Options, progress: &dyn Fn(Progress)) -> Result<Survey, GcError> {
-    let all = store.roots().map_err(GcError::Roots)?;
-    let mut live = Live::default();
-    let todo = roots(&all, now_ms(), options.grace);
-    for (done, root) in (0..).zip(&todo) {
-        progress(Progress::Marking { done, total: todo.len() as u64, live: live.len() as u64 });
-        live.mark(store, root)?;
-    }
-    // Objects are listed after the mark: every live one was there by then, or is missing.
-    let mut unseen: std::collections::HashSet<Digest> = live.iter().collect();
-    let (mut loose, mut foreign, mut scanned) = (Vec::new(), Vec::new(), 0);
-    store.list_objects(&mut |listed| match listed {
-        Listed::Foreign(path) => foreign.push(path),
-        Listed::Object(digest) => {
-            scanned += 1;
-            if scanned % 1024 == 0 {
-                progress(Progress::Listing { objects: scanned });
-            }
-            if !unseen.remove(&digest) && !live.contains(digest) {
-                loose.push(digest);
-            }
-        }
-    })?;
-    let mut unreferenced = Vec::with_capacity(loose.len());
-    for digest in loose {
-        if let Some(stat) = store.object_stat(digest)? {
-            unreferenced.push(Candidate { digest, stat, manifest: store.is_manifest(digest)? });
-        }
-    }
-    let trashed: std::collections::HashSet<Digest> = store.trashed()?.into_iter().map(|one| one.digest).collect();
-    let missing = |digest: &Digest| !trashed.contains(digest) && !store.contains(*digest);
-    let mut missing: Vec<Digest> = unseen.into_iter().filter(missing).collect();
-    missing.sort_unstable();
-    foreign.sort_unstable();
-    Ok(Survey { roots: all, live, scanned, unreferenced, foreign, missing })
 }
 
 fn now_ms() -> u64 {

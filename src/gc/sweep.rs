@@ -95,10 +95,10 @@ impl<'a> Collector<'a> {
             let mut new = roots(&all, now_ms(), self.options.grace);
             new.retain(|root| !self.live.has_root(root));
             let locked = (new.is_empty() || attempts == POLITE).then_some(sweep);
-            for root in &new {
-                self.live.mark(self.store, root)?;
-            }
+            let marked = new.iter().try_for_each(|root| self.live.mark(self.store, root));
             if let Some(sweep) = locked {
+                // Without the lock, what can't be read may be of a root that went.
+                marked?;
                 return Ok(Batch { sweep, kept_since: kept_since(&all.leases), until: Instant::now() + BATCH });
             }
             attempts += 1;
@@ -179,7 +179,7 @@ impl<'a> Collector<'a> {
         }
         if batch.sweep.restore(trashed)? {
             self.report.restored += 1;
-        } else if !self.report.missing.contains(&digest) {
+        } else {
             self.report.missing.push(digest);
         }
         Ok(())

@@ -1,0 +1,154 @@
+//! Power cuts, on real filesystems on loop devices that are shut down with what they hadn't written.
+
+#[path = "store_util/mod.rs"]
+mod util;
+
+use cairnfs::format::Digest;
+use cairnfs::gc::{Options, collect};
+use cairnfs::store::{Store, Writer};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use util::{name, put_manifest, verify};
+
+/// A filesystem in an image file, mounted while the value lives.
+struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+impl Disk {
+    /// `None` where the tools or the privilege are missing.
+    fn make(folder: &Path, kind: &str) -> Option<Self> {
+        let disk = Self { image: folder.join(format!("{kind}.img")), at: folder.join(kind) };
+        fs::create_dir(&disk.at).unwrap();
+        fs::File::create(&disk.image).unwrap().set_len(400 << 20).unwrap();
+        let made = run(&format!("mkfs.{kind}"), &["-q", disk.image.to_str().unwrap()]);
+        (made && run("xfs_io", &["-V"]) && disk.mount()).then_some(disk)
+    }
+
+    fn mount(&self) -> bool {
+        run("mount", &["-o", "loop", self.image.to_str().unwrap(), self.at.to_str().unwrap()])
+    }
+
+    fn store(&self) -> PathBuf {
+        self.at.join("store")
+    }
+
+    /// Loses what wasn't written. With the log flushed, names and lengths reach the disk before the content that they are of.
+    fn cut_power(&self, flush_log: bool) {
+        let command = if flush_log { "shutdown -f" } else { "shutdown" };
+        assert!(run("xfs_io", &["-x", "-c", command, self.at.to_str().unwrap()]));
+    }
+
+    fn restart(&self) {
+        assert!(run("umount", &[self.at.to_str().unwrap()]));
+        assert!(self.mount());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.at, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// Sizes below and above what is read whole.
+fn contents() -> impl Iterator<Item = Vec<u8>> {
+    let sizes = (1..60).map(|number: usize| number * 997).chain([3_000_000]);
+    sizes.map(|size| (0..size).map(|at| (at * size / 64 % 255) as u8 + 1).collect())
+}
+
+fn put_all(writer: &Writer) -> Vec<Digest> {
+    contents().map(|content| writer.put_reader(&mut &*content).unwrap().digest).collect()
+}
+
+/// Runs as a child of the test below: puts, says so, and waits to be killed.
+#[test]
+fn child_that_puts() {
+    let Some(path) = std::env::var_os("CAIRNFS_TEST_CHILD_STORE") else { return };
+    let store = Store::open(Path::new(&path)).unwrap();
+    let writer = store.writer("cut off").unwrap();
+    put_all(&writer);
+    println!("\nput");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn what_a_power_cut_tore_is_never_trusted_and_refs_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tried = 0;
+    for kind in ["ext4", "xfs"] {
+        let Some(disk) = Disk::make(folder.path(), kind) else { continue };
+        tried += 1;
+        for flush_log in [true, false] {
+            cut(&disk, flush_log);
+        }
+    }
+    // Without root or the tools, the rules are still tested on files (store_objects.rs).
+    assert!(tried > 0 || !nix::unistd::geteuid().is_root() || !run("xfs_io", &["-V"]), "no disk could be made");
+}
+
+fn cut(disk: &Disk, flush_log: bool) {
+    let store = Store::init(&disk.store()).unwrap();
+    let kept = {
+        let writer = store.writer("import").unwrap();
+        let kept = put_manifest(&writer, &format!("{flush_log}"), &[&vec![7; 300_000], b"small"]);
+        writer.set_ref(&name("kept"), kept).unwrap();
+        kept
+    };
+    put_until_cut(disk, flush_log);
+    drop(store);
+    disk.restart();
+
+    let store = Store::open(&disk.store()).unwrap();
+    assert_eq!(store.resolve_ref(&name("kept")).unwrap(), kept);
+    verify(&store, kept);
+    let damaged =
+        |store: &Store| util::objects(store).into_iter().filter(|one| store.verify_object(*one).is_err()).count();
+    println!("{} flush_log={flush_log}: {} torn", disk.at.display(), damaged(&store));
+    let writer = store.writer("again").unwrap();
+    for digest in put_all(&writer) {
+        store.verify_object(digest).unwrap();
+    }
+    writer.barrier().unwrap();
+    drop(writer);
+    assert_eq!(damaged(&store), 0);
+
+    // And when nobody puts it again, a collection discards it.
+    put_until_cut(disk, flush_log);
+    drop(store);
+    disk.restart();
+    let store = Store::open(&disk.store()).unwrap();
+    let living = store.writer("living").unwrap();
+    let options = Options { grace: std::time::Duration::ZERO, ..Options::default() };
+    collect(&store, &options, &|_| {}).unwrap();
+    assert_eq!(damaged(&store), 0);
+    drop(living);
+    collect(&store, &options, &|_| {}).unwrap();
+    assert_eq!(store.leases().unwrap(), []);
+    verify(&store, kept);
+    assert_eq!(util::objects(&store).len(), store.closure(kept).unwrap().len());
+}
+
+fn put_until_cut(disk: &Disk, flush_log: bool) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_puts", "--nocapture"])
+        .env("CAIRNFS_TEST_CHILD_STORE", disk.store())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line == "put");
+    disk.cut_power(flush_log);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said, "the child put everything");
+}
