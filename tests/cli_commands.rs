@@ -1,4 +1,5 @@
 //! What commands print, as text and as JSON, without a mount.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod cli_util;
 
@@ -120,4 +121,39 @@ fn doctor_gives_a_remedy_for_whatever_is_not_good() {
     }
     let bad = checks.iter().any(|check| check["verdict"] == "bad");
     assert_eq!(assert.get_output().status.code(), Some(i32::from(bad)));
+}
+
+#[test]
+fn an_export_imports_as_the_same_manifest() {
+    let world = World::new();
+    let manifest = |name: &str| world.json(&["show", name])["root"].clone();
+    let dir = world.json(&["export", "debian", world.str("out")]);
+    assert_eq!((&dir["manifest"], &dir["entries"]), (&world.json(&["show", "debian"])["manifest"], &5.into()));
+    for (number, file) in ["a.tar", "a.tar.gz", "a.tar.zst", "a.tar.xz", "out"].into_iter().enumerate() {
+        if file != "out" {
+            world.run(&["export", "-q", "debian", world.str(file)]);
+        }
+        let name = format!("back{number}");
+        world.run(&["import", "-q", world.str(file), &name]);
+        assert_eq!(manifest(&name), manifest("debian"), "{file}");
+    }
+    let stdout = world.cairnfs(&["export", "debian", "-"]).assert().success().get_output().stdout.clone();
+    assert_eq!(stdout, fs::read(world.path("a.tar")).unwrap());
+}
+
+#[test]
+fn an_export_does_not_write_over_anything_unasked_and_leaves_no_part_behind() {
+    let world = World::new();
+    fs::write(world.path("a.tar"), "mine").unwrap();
+    let text = world.fail(4, &["export", "debian", world.str("a.tar")]);
+    assert!(text.contains("help: give another name, or --force"), "{text}");
+    assert_eq!(fs::read(world.path("a.tar")).unwrap(), b"mine");
+    world.run(&["export", "-q", "--force", "debian", world.str("a.tar")]);
+    let text = world.fail(4, &["export", "debian", world.str("src")]);
+    assert!(text.contains("--force"), "{text}");
+    let digest = world.json(&["ls", "debian", "/etc"])["entries"][0]["digest"].as_str().unwrap().to_owned();
+    fs::remove_file(world.path("store/objects").join(&digest[..2]).join(&digest[2..])).unwrap();
+    world.fail(5, &["export", "debian", world.str("b.tar")]);
+    let names: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name == "b.tar" || name.to_string_lossy().starts_with(".cairnfs")), "{names:?}");
 }

@@ -1,4 +1,5 @@
 //! Exit codes, and errors that name what, why and what to do.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod cli_util;
 

@@ -1,4 +1,5 @@
 //! Help, completions and man pages: made from one definition, and each of use.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod cli_util;
 

@@ -1,4 +1,5 @@
 //! Mounting and unmounting by the command line and by mount(8)'s helper form. As root, on a real `/dev/fuse`.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod cli_util;
 

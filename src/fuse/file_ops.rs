@@ -184,6 +184,7 @@ impl Adapter {
     ) -> Result<usize, Fault> {
         match self.node(node)? {
             Node::File(_) => Ok(self.fs.write(HandleId(handle), offset, data, kill_priv)?),
+            // The adapter gives these to a thread of their own before it comes to this.
             Node::Control(control, _) => control.write(handle, data).map(|()| data.len()),
         }
     }

@@ -285,7 +285,7 @@ fn adapter(
     Adapter {
         fs: Arc::clone(fs),
         read_only: options.read_only,
-        control: control.map(|files| ControlDir::new(files, options.control, owner)),
+        control: control.map(|files| Arc::new(ControlDir::new(files, options.control, owner))),
         nodes: Nodes::new(!fs.is_read_only()),
         modes: OpenModes::default(),
         backings: Backings::default(),
