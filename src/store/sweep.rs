@@ -95,6 +95,15 @@ impl Store {
         Ok(all)
     }
 
+    /// Whether an object in the trash is a manifest; `false` when it is gone.
+    pub fn trashed_is_manifest(&self, trashed: Trashed) -> Result<bool> {
+        let path = self.layout().trashed(trashed.batch, trashed.digest);
+        match found(File::open(&path)).context("open", &path)? {
+            Some(mut file) => trash::is_manifest(&mut file, &path),
+            None => Ok(false),
+        }
+    }
+
     /// Removes what is left of removed layers. What can't be removed stays for the next time.
     pub fn remove_trashed_layers(&self) {
         for (_, path) in
@@ -136,6 +145,10 @@ impl Sweep<'_> {
     /// Moves an object into the trash. `false` when it isn't there.
     pub fn discard(&self, digest: Digest, batch: u64) -> Result<bool> {
         let (from, to) = (self.store.object_path(digest), self.store.layout().trashed(batch, digest));
+        if found(fs::rename(&from, &to)).context("discard", &from)?.is_some() {
+            return Ok(true);
+        }
+        // It is gone, or it is the first of its folder.
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).context("create", folder)?;
         }

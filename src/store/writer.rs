@@ -46,6 +46,8 @@ pub struct Writer {
     /// How many of them the last barrier made durable.
     synced: Mutex<u64>,
     lease_durable: Mutex<bool>,
+    /// Manifests that were put, and so are made durable by a barrier.
+    manifests: Mutex<Vec<Digest>>,
     /// Objects not older than this are hashed before they are relied on.
     suspect_since: Option<i64>,
     /// Devices that reflinks were tried from in vain.
@@ -72,6 +74,7 @@ impl Store {
             put: AtomicU64::new(0),
             synced: Mutex::new(0),
             lease_durable: Mutex::new(false),
+            manifests: Mutex::default(),
             suspect_since,
             cannot_reflink: Mutex::default(),
         })
@@ -150,7 +153,9 @@ impl Writer {
     /// Encodes, stores and returns a manifest.
     pub fn put_manifest(&self, manifest: &Manifest) -> Result<Digest> {
         manifest.check().map_err(|source| StoreError::Encode { what: "the manifest", source })?;
-        Ok(self.put_bytes(&manifest.encode())?.digest)
+        let digest = self.put_bytes(&manifest.encode())?.digest;
+        self.manifests.lock().push(digest);
+        Ok(digest)
     }
 
     /// Makes all that was put, or found to be there already, durable: one `syncfs` of the store's filesystem.
@@ -169,7 +174,9 @@ impl Writer {
     /// durable first. A manifest that this writer didn't put must be in the store, or in its trash.
     pub fn set_ref(&self, name: &RefName, manifest: Digest) -> Result<Option<Digest>> {
         self.lease.keep(manifest)?;
-        self.count();
+        if !self.manifests.lock().contains(&manifest) {
+            self.count();
+        }
         self.barrier()?;
         refs::change(&self.store, name, Some(manifest), Operation::Set)
     }
