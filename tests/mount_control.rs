@@ -1,4 +1,5 @@
 //! The control directory through a mount.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod common;
 

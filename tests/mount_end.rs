@@ -1,4 +1,5 @@
 //! How mounts begin and end.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod common;
 

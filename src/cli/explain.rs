@@ -6,6 +6,7 @@
 use super::error::{Explain, chain};
 use super::exit::Exit;
 use crate::fuse::MountError;
+use crate::gc::GcError;
 use crate::ingest::IngestError;
 use crate::layer::LayerError;
 use crate::snapshot::SnapshotError;
@@ -23,11 +24,7 @@ macro_rules! explain {
             }
 
             fn causes(&self) -> Vec<String> {
-                let mut causes = chain(self);
-                if let Some(head) = causes.first_mut() {
-                    *head = split(head).0;
-                }
-                causes
+                head_split(chain(self))
             }
         }
     };
@@ -35,7 +32,6 @@ macro_rules! explain {
 
 explain!(crate::format::BadLabel, |_| Exit::Usage);
 explain!(StoreError, of_store);
-explain!(IngestError, of_ingest);
 explain!(LayerError, of_layer);
 explain!(VfsError, of_vfs);
 explain!(SnapshotError, of_snapshot);
@@ -59,6 +55,48 @@ impl Explain for io::Error {
     }
 }
 
+impl Explain for IngestError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::Incomplete { .. } => Some("run it as root, or leave out owners with --no-owners".to_owned()),
+            Self::NotEmpty { .. } => Some("export to a new or empty directory, or give --force".to_owned()),
+            Self::Reserved => {
+                Some("rename it, leave it out with --exclude /.ctl, or allow it with --allow-ctl".to_owned())
+            }
+            _ => split(&self.to_string()).1,
+        };
+        (of_ingest(self), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        match self {
+            // these list several things, divided as remedies are elsewhere
+            Self::Incomplete { .. } => chain(self),
+            _ => head_split(chain(self)),
+        }
+    }
+}
+
+impl Explain for GcError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::NoRoots { .. } => Some("if that is meant, `cairnfs gc --allow-no-roots`".to_owned()),
+            _ => split(&self.to_string()).1,
+        };
+        (of_class(self.class()), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        head_split(chain(self))
+    }
+}
+
+/// Without the remedy that the first text ends with.
+fn head_split(mut causes: Vec<String>) -> Vec<String> {
+    causes.iter_mut().take(1).for_each(|head| *head = split(head).0);
+    causes
+}
+
 /// The text, and what it says to do.
 pub(super) fn split(text: &str) -> (String, Option<String>) {
     match text.rsplit_once("; ") {
@@ -76,7 +114,11 @@ fn of_io(error: &io::Error) -> Exit {
 }
 
 fn of_store(error: &StoreError) -> Exit {
-    match error.class() {
+    of_class(error.class())
+}
+
+fn of_class(class: ErrorClass) -> Exit {
+    match class {
         ErrorClass::Failed => Exit::Failed,
         ErrorClass::NotFound => Exit::NotFound,
         ErrorClass::Refused => Exit::Refused,
@@ -117,6 +159,7 @@ fn of_ingest(error: &IngestError) -> Exit {
         IngestError::Time { .. } | IngestError::Pattern { .. } => Exit::Usage,
         IngestError::ContainsStore { .. } | IngestError::Reserved | IngestError::NotEmpty { .. } => Exit::Refused,
         IngestError::Damaged { .. } => Exit::Corrupt,
+        IngestError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Pipe,
         _ => Exit::Failed,
     }
 }

@@ -1,16 +1,17 @@
 //! Runs commands, one at a time, each in a thread of its own.
 //!
 //! A caller that waits gets the result; a detached command's result is the last reply once it ends. A command that panics fails alone.
+//! Once it is closed, nothing changes the store or the layer any more.
 //! Locking: `turn` is held while a command that changes something runs; `last` only to copy. Neither is taken by a filesystem operation.
 
 use super::backend::{Backend, Outcome};
 use super::command::{Command, HELP, Request};
 use super::reply::{Done, Failure, Reply};
 use crate::fuse::ControlError;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Commands that may run or wait at once; more are told to come back.
@@ -20,6 +21,7 @@ const WAITING_MAX: usize = 16;
 pub struct Engine {
     backend: Arc<dyn Backend>,
     turn: Mutex<()>,
+    open: AtomicBool,
     waiting: AtomicUsize,
     last: Mutex<Reply>,
 }
@@ -27,12 +29,32 @@ pub struct Engine {
 impl Engine {
     /// An engine over `backend`.
     pub fn new(backend: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { backend, turn: Mutex::new(()), waiting: AtomicUsize::new(0), last: Mutex::new(Reply::None) })
+        Arc::new(Self {
+            backend,
+            turn: Mutex::new(()),
+            open: AtomicBool::new(true),
+            waiting: AtomicUsize::new(0),
+            last: Mutex::new(Reply::None),
+        })
     }
 
     /// What it acts on.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Waits for the collection or snapshot that runs, and lets no other begin: the mount is ending.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::SeqCst);
+        drop(self.turn.lock());
+    }
+
+    fn turn(&self) -> Result<MutexGuard<'_, ()>, ControlError> {
+        let turn = self.turn.lock();
+        match self.open.load(Ordering::SeqCst) {
+            true => Ok(turn),
+            false => Err(ControlError::Busy("the mount is ending".to_owned())),
+        }
     }
 
     /// The last result, or the detached command under way.
@@ -81,11 +103,11 @@ impl Engine {
         let say = |message: &str, result: Value| Ok(Outcome { message: message.to_owned(), result });
         match command {
             Command::Gc { dry_run, grace } => {
-                let _turn = self.turn.lock();
+                let _turn = self.turn()?;
                 self.backend.gc(*dry_run, *grace)
             }
             Command::Snapshot(name) => {
-                let _turn = self.turn.lock();
+                let _turn = self.turn()?;
                 self.backend.snapshot(name)
             }
             Command::Sync => {
@@ -182,6 +204,14 @@ mod tests {
         let engine = Engine::new(Arc::new(Fake::default()));
         assert!(matches!(engine.run(b"snapshot panic").1, Err(ControlError::Failed(_))));
         assert!(engine.run(b"gc").1.is_ok());
+    }
+
+    #[test]
+    fn nothing_runs_once_it_is_closed() {
+        let engine = Engine::new(Arc::new(Fake::default()));
+        engine.close();
+        assert!(matches!(engine.run(b"gc").1, Err(ControlError::Busy(_))));
+        assert!(engine.run(b"stats").1.is_ok());
     }
 
     #[test]

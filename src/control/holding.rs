@@ -12,6 +12,10 @@ use crate::vfs::{Fs, VfsError};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a layer may be held by a process that no live mount accounts for: one that is ending, or a command on the layer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A filesystem in use, with what must live as long as it does.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ impl Holding {
 
     /// A layer of the store on its base; refused while another process has it.
     pub fn layer(store: &Store, name: &LayerName, purpose: &str) -> Result<Self, VfsError> {
-        let lock = store.lock_layer(name, purpose)?;
+        let lock = lock(store, name, purpose)?;
         let config = store.layer(name)?;
         let needed: Vec<Digest> = config.roots().collect();
         let lease = store.lease(purpose, &needed)?;
@@ -104,5 +108,21 @@ impl Holding {
     /// Puts everything on disk and closes the layer in good order.
     pub fn close(&self) -> Result<(), VfsError> {
         self.fs.close()
+    }
+}
+
+/// Takes a layer's lock: at once refused while a live mount has it, else waited for.
+fn lock(store: &Store, name: &LayerName, purpose: &str) -> Result<LayerLock, StoreError> {
+    let start = Instant::now();
+    loop {
+        let busy = match store.lock_layer(name, purpose) {
+            Err(busy @ StoreError::LayerBusy { .. }) => busy,
+            taken => return taken,
+        };
+        let mounted = store.mounts()?.iter().any(|mount| mount.alive && mount.record.layer.as_ref() == Some(name));
+        if mounted || start.elapsed() > PATIENCE {
+            return Err(busy);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,11 +1,13 @@
 //! The commands' backend: a mount of this process.
 
 use super::backend::{Backend, Outcome};
+use super::collect;
 use super::holding::Holding;
 use super::stats::{Figures, Identity, LayerFigures, resident_bytes};
 use super::text::size;
 use crate::format::RefName;
 use crate::fuse::{ControlError, Metrics};
+use crate::gc;
 use crate::layer::{Body, DataId, FileContent, LayerError};
 use crate::snapshot::{self, SnapshotError};
 use crate::store::{ErrorClass, StoreError};
@@ -66,7 +68,9 @@ impl Backend for Mount {
     }
 
     fn gc(&self, dry_run: bool, grace: Option<Duration>) -> Result<Outcome, ControlError> {
-        super::collect::collect(self.holding.store(), dry_run, grace).map_err(|error| of_store(&error))
+        let options = gc::Options { dry_run, grace: grace.unwrap_or(gc::GRACE), ..gc::Options::default() };
+        let report = gc::collect(self.holding.store(), &options, &|_| {});
+        Ok(collect::outcome(&report.map_err(|error| of_class(error.class(), error.to_string()))?))
     }
 
     fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError> {
@@ -126,8 +130,11 @@ fn layer_figures(fs: &Fs) -> Result<Option<LayerFigures>, LayerError> {
 }
 
 fn of_store(error: &StoreError) -> ControlError {
-    let message = error.to_string();
-    match error.class() {
+    of_class(error.class(), error.to_string())
+}
+
+fn of_class(class: ErrorClass, message: String) -> ControlError {
+    match class {
         ErrorClass::NotFound => ControlError::NotFound(message),
         ErrorClass::Refused => ControlError::Busy(message),
         ErrorClass::Failed | ErrorClass::Corrupt => ControlError::Failed(message),

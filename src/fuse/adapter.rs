@@ -48,8 +48,9 @@ thread_local! {
 /// Serves one mount.
 pub(super) struct Adapter {
     pub(super) fs: Arc<Fs>,
+    /// The superblock is read-only.
     pub(super) read_only: bool,
-    pub(super) control: Option<ControlDir>,
+    pub(super) control: Option<Arc<ControlDir>>,
     pub(super) nodes: Nodes,
     pub(super) modes: OpenModes,
     pub(super) backings: Backings,
@@ -127,6 +128,23 @@ impl Adapter {
             }
             errno::of(&fault)
         })
+    }
+}
+
+/// A command may take long: it has a thread of its own, so that no number of them keeps the mount from being served.
+fn run_command(control: Arc<ControlDir>, metrics: Arc<Metrics>, handle: u64, text: Vec<u8>, reply: ReplyWrite) {
+    let work = move || {
+        let start = Instant::now();
+        let outcome = control.write(handle, &text);
+        metrics.record(Op::Write, start.elapsed(), outcome.is_err());
+        match outcome {
+            Ok(()) => reply.written(u32::try_from(text.len()).unwrap_or(u32::MAX)),
+            Err(fault) => reply.error(errno::of(&fault)),
+        }
+    };
+    // Without a thread the reply is dropped, which answers EIO.
+    if let Err(error) = std::thread::Builder::new().name("control-write".into()).spawn(work) {
+        tracing::error!(%error, "can't start a thread for a command");
     }
 }
 
@@ -389,6 +407,9 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        if let Some(control) = self.control.as_ref().filter(|control| control.node(ino.0).is_some()) {
+            return run_command(Arc::clone(control), Arc::clone(&self.metrics), fh.0, data.to_vec(), reply);
+        }
         let kill_priv = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         match self.run(Op::Write, ino, || self.write_file(ino.0, fh.0, offset, data, kill_priv)) {
             Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),

@@ -74,6 +74,10 @@ impl Adapter {
         if self.nodes.is_superseded(node) {
             return Err(Refusal::Superseded.into());
         }
+        // Where truncation comes with the open, the kernel leaves this to the filesystem, and doesn't tell CAP_FSETID.
+        if flags.mode.truncate && caller.uid != 0 {
+            self.fs.drop_privileges(ino)?;
+        }
         for _ in 0..2 {
             let opened = self.fs.open(ino, flags.mode)?;
             match self.admit(node, &opened, flags, register) {
@@ -180,6 +184,7 @@ impl Adapter {
     ) -> Result<usize, Fault> {
         match self.node(node)? {
             Node::File(_) => Ok(self.fs.write(HandleId(handle), offset, data, kill_priv)?),
+            // The adapter gives these to a thread of their own before it comes to this.
             Node::Control(control, _) => control.write(handle, data).map(|()| data.len()),
         }
     }

@@ -53,6 +53,8 @@ pub struct MountOptions {
     pub atime: bool,
     /// Who owns the mount and may use its control directory, besides root.
     pub owner: u32,
+    /// SIGTERM, SIGINT and SIGHUP sync and unmount; a second one ends the mount under its users.
+    pub signals: bool,
     /// Where the mount counts; clone it to read the counters while the mount lives.
     pub metrics: Arc<Metrics>,
 }
@@ -84,6 +86,7 @@ impl MountOptions {
             exec: true,
             atime: true,
             owner: geteuid().as_raw(),
+            signals: false,
             metrics: Arc::default(),
         }
     }

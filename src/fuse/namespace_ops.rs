@@ -71,7 +71,8 @@ impl Adapter {
     pub(super) fn remove(&self, parent: u64, name: &OsStr, dir: bool) -> Result<(), Fault> {
         let parent = self.writable_dir(parent, name)?;
         let name = convert::name(name)?;
-        Ok(if dir { self.fs.rmdir(parent, name)? } else { self.fs.unlink(parent, name)? })
+        let outcome = if dir { self.fs.rmdir(parent, name) } else { self.fs.unlink(parent, name) };
+        Ok(outcome?)
     }
 
     pub(super) fn rename(&self, from: (u64, &OsStr), to: (u64, &OsStr), flags: RenameFlags) -> Result<(), Fault> {

@@ -23,10 +23,12 @@ use fuser::{Config, MountOption, Notifier, Session, SessionACL};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{getegid, geteuid};
 use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,6 +80,8 @@ impl Mounted {
         options: &MountOptions,
     ) -> Result<Self, MountError> {
         let mountpoint = check_mountpoint(mountpoint)?;
+        // Before there is a mount that a signal could leave behind; what comes early waits.
+        let signals = options.signals.then(catch_signals).transpose()?;
         let notifier = Arc::new(OnceLock::new());
         let farewell = Arc::default();
         let adapter = adapter(&fs, control, options, &notifier, &farewell);
@@ -95,7 +99,11 @@ impl Mounted {
         };
         let handle = MountHandle(Arc::new(inner));
         let session = serve(session, handle.clone())?;
-        Ok(Self { handle, session: Some(session), farewell, signals: None })
+        let mut mounted = Self { handle, session: Some(session), farewell, signals: None };
+        if let Some(signals) = signals {
+            mounted.obey(signals)?;
+        }
+        Ok(mounted)
     }
 
     /// Reaches the mount from other threads.
@@ -103,10 +111,7 @@ impl Mounted {
         self.handle.clone()
     }
 
-    /// From now on SIGTERM, SIGINT and SIGHUP sync and unmount; a second one ends the mount under its users.
-    pub fn unmount_on_signals(&mut self) -> Result<(), MountError> {
-        let failed = |source| MountError::Signals { source };
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    fn obey(&mut self, mut signals: Signals) -> Result<(), MountError> {
         self.signals = Some(signals.handle());
         let mount = self.handle();
         let watch = move || {
@@ -114,7 +119,7 @@ impl Mounted {
                 mount.obey(signal, earlier > 0);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
+        thread::Builder::new().name("signals".into()).spawn(watch).map_err(|source| MountError::Signals { source })?;
         Ok(())
     }
 
@@ -214,7 +219,7 @@ impl MountHandle {
         }
         let unknown = || io::Error::other("the mount is detached, and its connection isn't known");
         let connection = self.0.connection.ok_or_else(unknown).map_err(failed)?;
-        std::fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1").map_err(failed)
+        abort_connection(connection).map_err(failed)
     }
 
     /// Makes the kernel drop what it cached of an inode's attributes and content.
@@ -240,6 +245,10 @@ impl MountHandle {
             tracing::error!(%error, "can't unmount");
         }
     }
+}
+
+fn catch_signals() -> Result<Signals, MountError> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|source| MountError::Signals { source })
 }
 
 fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
@@ -273,12 +282,11 @@ fn adapter(
 ) -> Adapter {
     let owner = Caller { uid: options.owner, gid: getegid().as_raw(), pid: 0 };
     let control = control.filter(|_| options.control != ControlAccess::Off);
-    let read_only = fs.is_read_only();
     Adapter {
         fs: Arc::clone(fs),
-        read_only,
-        control: control.map(|files| ControlDir::new(files, options.control, owner)),
-        nodes: Nodes::new(!read_only),
+        read_only: options.read_only,
+        control: control.map(|files| Arc::new(ControlDir::new(files, options.control, owner))),
+        nodes: Nodes::new(!fs.is_read_only()),
         modes: OpenModes::default(),
         backings: Backings::default(),
         metrics: Arc::clone(&options.metrics),
@@ -356,6 +364,20 @@ fn serve(session: Session<Adapter>, handle: MountHandle) -> Result<JoinHandle<io
         outcome
     };
     thread::Builder::new().name("fuse-session".into()).spawn(run).map_err(|source| MountError::Session { path, source })
+}
+
+/// Closes a connection by the kernel's control filesystem, which is asked for if nobody has mounted it.
+fn abort_connection(number: u32) -> io::Result<()> {
+    let file = format!("{number}/abort");
+    let mounted = Path::new("/sys/fs/fuse/connections").join(&file);
+    if mounted.exists() {
+        return std::fs::write(mounted, "1");
+    }
+    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let control = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let abort = openat(control, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    File::from(abort).write_all(b"1")
 }
 
 fn connection_of(mountpoint: &Path) -> Option<u32> {

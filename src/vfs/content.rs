@@ -5,8 +5,8 @@ use super::error::{Result, VfsError};
 use super::types::{HandleId, Ino, Seek};
 use crate::format::{Mode, Timestamp};
 use crate::sys::copy::copy_range;
+use crate::sys::sparse;
 use nix::fcntl::FallocateFlags;
-use rustix::fs::SeekFrom;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -56,8 +56,9 @@ impl Fs {
         Ok(data.len())
     }
 
-    /// What inode_newattrs does on write(2): setuid goes, and setgid of a file that its group may execute.
-    fn drop_privileges(&self, ino: Ino) -> Result<()> {
+    /// What the kernel does on write(2) and truncate(2) by others than root: setuid goes, setgid of a file that its group may execute,
+    /// and the capability.
+    pub fn drop_privileges(&self, ino: Ino) -> Result<()> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
         let mut record = self.record(ino)?;
@@ -91,14 +92,11 @@ impl Fs {
     /// lseek(2) for data and holes.
     pub fn seek(&self, handle: HandleId, offset: u64, what: Seek) -> Result<u64> {
         let file = self.readable(handle)?;
-        let to = match what {
-            Seek::Data => SeekFrom::Data(offset),
-            Seek::Hole => SeekFrom::Hole(offset),
+        let found = match what {
+            Seek::Data => sparse::data(&file, offset),
+            Seek::Hole => sparse::hole(&file, offset),
         };
-        rustix::fs::seek(&*file, to).map_err(|errno| match errno {
-            rustix::io::Errno::NXIO => VfsError::NoData,
-            other => VfsError::Io { context: "can't seek in a file's content".into(), source: other.into() },
-        })
+        found.map_err(VfsError::io("can't seek in a file's content"))?.ok_or(VfsError::NoData)
     }
 
     /// copy_file_range(2); returns how many bytes were copied.

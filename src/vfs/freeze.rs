@@ -113,10 +113,11 @@ impl Fs {
         Ok(copy)
     }
 
-    /// Sealed content that the store has now, under the blob given, becomes clean.
-    pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<()> {
+    /// Sealed content that the store has now, under the blob given, becomes clean. Returns how long operations were held up.
+    pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<Duration> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
+        let started = Instant::now();
         let mut batch = upper.layer.db().batch();
         let mut switched = Vec::new();
         for (&id, &blob) in blobs {
@@ -133,7 +134,7 @@ impl Fs {
         for (id, blob) in switched {
             self.open.switch(id.ino, ContentKey::Blob(blob.digest), None);
         }
-        Ok(())
+        Ok(started.elapsed())
     }
 
     /// All that the layer says now; nothing without a layer.
@@ -191,22 +192,27 @@ impl Records {
 }
 
 impl Drop for Frozen<'_> {
-    /// Lets go: data files that no record names any more are removed.
+    /// Lets go: data files that no record names any more are removed. Once one isn't named it never is again, for generations only grow;
+    /// so the files go when the lock is free.
     fn drop(&mut self) {
-        let _guard = self.upper.tree_lock.write();
-        self.upper.frozen.lock().clear();
-        for id in self.content.keys() {
-            let named = matches!(
-                self.upper.layer.db().inode(id.ino),
-                Ok(Some(record)) if record.data_generation() == Some(id.generation)
-            );
-            let doubtful = self.upper.layer.db().inode(id.ino).is_err();
-            if !named
-                && !doubtful
-                && let Err(error) = self.upper.layer.data().remove(*id)
-            {
+        for id in self.let_go() {
+            if let Err(error) = self.upper.layer.data().remove(id) {
                 tracing::warn!(%error, "a data file that a snapshot took stays behind");
             }
         }
+    }
+}
+
+impl Frozen<'_> {
+    /// Ends the hold on content, and returns the data files that nothing names. A record that can't be read keeps its file.
+    fn let_go(&self) -> Vec<DataId> {
+        let _guard = self.upper.tree_lock.write();
+        self.upper.frozen.lock().clear();
+        let unnamed = |id: &DataId| match self.upper.layer.db().inode(id.ino) {
+            Ok(Some(record)) => record.data_generation() != Some(id.generation),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        self.content.keys().copied().filter(unnamed).collect()
     }
 }

@@ -283,7 +283,7 @@ def second_mount(context, cairn):
 def removed_in_use(context, cairn):
     """Removing a layer that is mounted."""
     with mounted(context, cairn, "--layer", "one"):
-        yield refused(cairn, "rm", "--layer", "one", names=("one",), code=4)
+        yield refused(cairn, "rm", "layer", "one", names=("one",), code=4)
 
 
 def unknown_ref(context, cairn):

@@ -1,32 +1,31 @@
 //! Memory maps of files, for tests of what programs see that map them.
 #![allow(unsafe_code, reason = "mmap(2) has no safe form")]
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::c_void;
 use std::fs::File;
-use std::num::NonZeroUsize;
-use std::ptr::NonNull;
+use std::os::fd::AsRawFd;
+use std::ptr::{NonNull, null_mut};
 
 /// A shared map of a whole file.
 pub struct Map {
-    start: NonNull<c_void>,
+    start: NonNull<u8>,
     length: usize,
 }
 
 impl Map {
     pub fn read(file: &File) -> Self {
-        Self::new(file, ProtFlags::PROT_READ)
+        Self::new(file, libc::PROT_READ)
     }
 
     pub fn read_write(file: &File) -> Self {
-        Self::new(file, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+        Self::new(file, libc::PROT_READ | libc::PROT_WRITE)
     }
 
-    fn new(file: &File, access: ProtFlags) -> Self {
+    fn new(file: &File, access: i32) -> Self {
         let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
-        let room = NonZeroUsize::new(length).expect("an empty file can't be mapped");
         // SAFETY: the kernel chooses the place, so nothing that exists is overlaid.
-        let start = unsafe { mmap(None, room, access, MapFlags::MAP_SHARED, file, 0) }.unwrap();
+        let start = unsafe { libc::mmap(null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+        let start = NonNull::new(start.cast()).expect("the kernel never chooses 0");
         Self { start, length }
     }
 
@@ -34,20 +33,20 @@ impl Map {
     pub fn get(&self, offset: usize) -> u8 {
         assert!(offset < self.length);
         // SAFETY: inside the map, which lives as long as `self`; volatile, for others may change the file.
-        unsafe { self.start.cast::<u8>().add(offset).read_volatile() }
+        unsafe { self.start.add(offset).read_volatile() }
     }
 
     /// Changes the byte at `offset`; the map must be writable.
     pub fn set(&self, offset: usize, byte: u8) {
         assert!(offset < self.length);
         // SAFETY: inside the map, which lives as long as `self`, and of which no reference is ever given out.
-        unsafe { self.start.cast::<u8>().add(offset).write_volatile(byte) }
+        unsafe { self.start.add(offset).write_volatile(byte) }
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped, and nobody keeps a reference into it.
-        unsafe { munmap(self.start, self.length) }.unwrap();
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }

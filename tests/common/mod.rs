@@ -9,6 +9,7 @@
 //! A test must not touch a mount of its own process from a thread that serves it; test threads are fine.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 pub mod map;
 pub mod mount;

@@ -16,6 +16,8 @@ pub struct Options {
     pub project: Option<String>,
     pub log: Option<String>,
     pub read_only: bool,
+    /// `ctl=rw` was asked for, and isn't just the default.
+    pub commands: bool,
     /// Checked words for [`MountOptions::apply`], in order.
     words: Vec<String>,
 }
@@ -23,7 +25,8 @@ pub struct Options {
 /// The options, for `--help`.
 pub const HELP: &str = "\
 Options of -o, separated by commas:
-  ctl=rw|ro|off      `.ctl` takes commands (the default), only shows, or isn't there
+  ctl=rw|ro|off      `.ctl` takes commands, only shows, or isn't there. With a layer it takes commands by itself. A read-only
+                     mount takes them only when told `ctl=rw`, for the kernel must then let writes through to it
   io=auto|cached     file content by the kernel itself where it can (the default), or through the page cache
   ro                 read-only, also with a layer
   nosuid nodev noexec noatime allow_other
@@ -56,6 +59,7 @@ impl Options {
                 match key {
                     "ro" => self.read_only = true,
                     "rw" => self.read_only = false,
+                    "ctl" => self.commands = word == "ctl=rw",
                     _ => {}
                 }
             }

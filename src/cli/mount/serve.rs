@@ -27,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A mount that answers, with what must live as long as it does.
 struct Served {
     mounted: Mounted,
+    engine: Arc<Engine>,
     holding: Arc<Holding>,
     guard: MountGuard,
     record: MountRecord,
@@ -150,9 +151,14 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     let holding = Arc::new(holding);
     let store = holding.store();
     let mut options = MountOptions::new(plan.reference.clone());
+    options.signals = true;
     plan.options.apply(&mut options)?;
-    // mount(8) says `rw` where nothing is said; without a layer there is nothing to write to
-    options.read_only = plan.options.read_only || holding.fs().is_read_only();
+    // mount(8) says `rw` where nothing is said; without a layer there is nothing to write to but commands, and only a superblock that
+    // is read-only lets the kernel keep attributes after a read
+    options.read_only = plan.options.read_only || holding.fs().is_read_only() && !plan.options.commands;
+    if options.read_only && options.control == ControlAccess::Rw {
+        options.control = ControlAccess::Ro;
+    }
     let record = record(plan, store, manifest, id);
     let config = config(plan, store, &record, &options);
     let backend =
@@ -161,20 +167,21 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     let control = (options.control != ControlAccess::Off).then(|| {
         Arc::new(ControlDir::new(Arc::clone(&engine), options.control == ControlAccess::Rw)) as Arc<dyn ControlFiles>
     });
-    let mut mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
-    mounted.unmount_on_signals().doing(doing)?;
+    let mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
     let record = MountRecord { mountpoint: mounted.handle().mountpoint().to_owned(), ..record };
     let guard = store.publish_mount(&record).doing(doing)?;
-    socket::serve(&record.socket, engine).doing(|| format!("make the control socket {}", record.socket.display()))?;
-    Ok(Served { mounted, holding, guard, record })
+    socket::serve(&record.socket, Arc::clone(&engine))
+        .doing(|| format!("make the control socket {}", record.socket.display()))?;
+    Ok(Served { mounted, engine, holding, guard, record })
 }
 
 impl Served {
     /// Serves until the mount is unmounted, and closes everything.
     fn serve(self, plan: &Plan) -> Result<()> {
         let ended = self.mounted.wait().doing(|| format!("serve the mount on {}", plan.mountpoint.display()));
+        self.engine.close();
         let closed = self.holding.close().doing(|| "close the layer");
-        // only now may others take the layer: the record says that this process still works on it
+        // from here on who wants the layer waits for this process to end, which drops the layer's lock
         drop(self.guard);
         ended.and(closed)
     }
