@@ -63,7 +63,7 @@ fn mark(store: &Store, options: &Options, progress: &dyn Fn(Progress)) -> Result
 }
 
 fn read(store: &Store, options: &Options) -> Result<(Roots, Vec<Root>), GcError> {
-    let all = store.roots().map_err(GcError::Roots)?;
+    let all = store.roots(options.grace).map_err(GcError::Roots)?;
     let todo = roots(&all, now_ms(), options.grace);
     Ok((all, todo))
 }

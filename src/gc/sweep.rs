@@ -92,7 +92,7 @@ impl<'a> Collector<'a> {
         loop {
             let sweep = self.store.sweep()?;
             let started = Instant::now();
-            let all = sweep.roots().map_err(GcError::Roots)?;
+            let all = sweep.roots(self.options.grace).map_err(GcError::Roots)?;
             let mut new = roots(&all, now_ms(), self.options.grace);
             new.retain(|root| !self.live.has_root(root));
             let locked = (new.is_empty() || attempts == POLITE).then_some(sweep);
