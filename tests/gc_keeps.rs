@@ -1,4 +1,5 @@
 //! What a collection keeps, what it takes, and when it gives up.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;

@@ -1,4 +1,5 @@
 //! Objects: put, read, shared, damaged.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;

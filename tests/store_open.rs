@@ -1,4 +1,5 @@
 //! Making and opening stores, layers' folders and mount records.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;

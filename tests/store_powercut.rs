@@ -1,4 +1,5 @@
 //! Power cuts, on real filesystems on loop devices that are shut down with what they hadn't written.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/disk.rs"]
 mod disk;

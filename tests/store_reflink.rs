@@ -1,4 +1,5 @@
 //! Content is shared with its source where the filesystem can.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/disk.rs"]
 mod disk;

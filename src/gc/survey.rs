@@ -86,7 +86,7 @@ pub(super) fn still_missing(
     for _ in 0..ROUNDS {
         let trashed: HashSet<Digest> = store.trashed()?.into_iter().map(|one| one.digest).collect();
         // A dry run has brought nothing back. What any other has left in the trash is torn.
-        missing.retain(|digest| !(options.dry_run && trashed.contains(digest)) && !store.contains(*digest));
+        missing.retain(|digest| !(store.contains(*digest) || options.dry_run && trashed.contains(digest)));
         if missing.is_empty() {
             break;
         }
