@@ -174,6 +174,8 @@ fn a_layer_without_its_description_is_an_error() {
         let error = store.layers().unwrap_err();
         assert!(matches!(&error, StoreError::BadLayer { path: named, .. } if *named == path), "{error}");
     }
+    store.remove_layer(&config.name).unwrap();
+    assert_eq!(store.layers().unwrap(), []);
 }
 
 #[test]

@@ -108,3 +108,27 @@ fn put_until_cut(disk: &Disk, flush_log: bool) {
     child.wait().unwrap();
     assert!(said, "the child put everything");
 }
+
+#[test]
+fn a_disk_that_fails_at_the_barrier_gets_no_ref_and_leaves_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    if !run("xfs_io", &["-V"]) || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let disk = Disk::make(folder.path(), "ext4").unwrap();
+    let store = Store::init(&disk.store()).unwrap();
+    let writer = store.writer("import").unwrap();
+    let manifest = put_manifest(&writer, "lost", &[&vec![7; 300_000]]);
+    disk.cut_power(false);
+    for _ in 0..2 {
+        let error = writer.barrier().unwrap_err();
+        assert!(error.to_string().contains("can't sync"), "{error}");
+        writer.set_ref(&name("lost"), manifest).unwrap_err();
+    }
+    drop((writer, store));
+    disk.restart();
+    let store = Store::open(&disk.store()).unwrap();
+    assert_eq!(store.refs().unwrap(), []);
+    assert!(store.leases().unwrap().iter().all(|lease| !lease.alive));
+    assert_eq!(store.leases().unwrap().len(), 1, "it warns later writers");
+}

@@ -43,8 +43,8 @@ pub struct Writer {
     disk: File,
     /// Objects put, or relied on, so far.
     put: AtomicU64,
-    /// How many of them the last barrier made durable.
-    synced: Mutex<u64>,
+    /// How many of them the last barrier made durable; nothing once a barrier has failed, for the kernel tells of lost writes once only.
+    synced: Mutex<Option<u64>>,
     lease_durable: Mutex<bool>,
     /// Manifests that were put, and so are made durable by a barrier.
     manifests: Mutex<Vec<Digest>>,
@@ -63,8 +63,7 @@ enum Found {
 impl Store {
     /// Takes a writing lease: from now until the writer is dropped, a collection keeps every object newer than this moment.
     pub fn writer(&self, purpose: &str) -> Result<Writer> {
-        let dead = |lease: &super::LeaseInfo| lease.kind == LeaseKind::Writer && !lease.alive;
-        let suspect_since = self.leases()?.iter().filter(|lease| dead(lease)).map(|lease| lease.started).min();
+        let suspect_since = self.writers_cut_off()?;
         let disk = File::open(self.path()).context("open", self.path())?;
         let lease = Lease::take(self, LeaseKind::Writer, purpose, &[])?;
         Ok(Writer {
@@ -72,7 +71,7 @@ impl Store {
             lease,
             disk,
             put: AtomicU64::new(0),
-            synced: Mutex::new(0),
+            synced: Mutex::new(Some(0)),
             lease_durable: Mutex::new(false),
             manifests: Mutex::default(),
             suspect_since,
@@ -163,11 +162,15 @@ impl Writer {
         // Held throughout: who finds nothing to sync must not return before the sync of another thread is done.
         let mut synced = self.synced.lock();
         let put = self.put.load(Ordering::Acquire);
-        if *synced != put {
-            syncfs::syncfs(&self.disk).context("sync", self.store.path())?;
-            *synced = put;
+        if *synced == Some(put) {
+            return Ok(());
         }
-        Ok(())
+        let outcome = match *synced {
+            Some(_) => syncfs::syncfs(&self.disk),
+            None => Err(io::Error::other("an earlier attempt failed, and what was written may be lost")),
+        };
+        *synced = outcome.as_ref().ok().map(|()| put);
+        outcome.context("sync", self.store.path())
     }
 
     /// Points `name` at a manifest, atomically and durably; remembers what it named before, and returns it. Everything that was put is made
