@@ -109,6 +109,68 @@ fn put_until_cut(disk: &Disk, flush_log: bool) {
     assert!(said, "the child put everything");
 }
 
+/// Runs as a child of the test below: moves a ref again and again, and says each time that it did.
+#[test]
+fn child_that_moves_a_ref() {
+    let Some(path) = std::env::var_os("CAIRNFS_TEST_CHILD_STORE") else { return };
+    let store = Store::open(Path::new(&path)).unwrap();
+    for number in 0.. {
+        let writer = store.writer("import").unwrap();
+        let content = format!("content {number}").repeat(1000);
+        let manifest = put_manifest(&writer, &number.to_string(), &[content.as_bytes(), b"same in all"]);
+        writer.set_ref(&name("moving/ref"), manifest).unwrap();
+        println!("\nset {manifest}");
+    }
+}
+
+#[test]
+fn a_ref_that_was_set_survives_a_power_cut_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    if !run("xfs_io", &["-V"]) || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    for (kind, rounds) in [("ext4", 4), ("xfs", 4)] {
+        let disk = Disk::make(folder.path(), kind).unwrap();
+        for round in 0..rounds {
+            drop(Store::init(&disk.store()).unwrap());
+            let said = move_until_cut(&disk, 2 + 3 * round, round % 2 == 0);
+            disk.restart();
+            let store = Store::open(&disk.store()).unwrap();
+            let of = name("moving/ref");
+            let now = store.resolve_ref(&of).unwrap();
+            verify(&store, now);
+            let history = store.ref_history(&of).unwrap();
+            assert_eq!(history.last().unwrap().new, Some(now));
+            // What was said is what it names, or what it named before a move that was under way.
+            let news: Vec<_> = history.iter().rev().take(2).map(|change| change.new.unwrap()).collect();
+            assert!(news.contains(&said), "{kind} {round}");
+            verify(&store, store.undo_ref(&of).unwrap());
+            collect(&store, &Options::default(), &|_| {}).unwrap();
+        }
+    }
+}
+
+/// Returns the last manifest that the child said the ref names, before the power was cut.
+fn move_until_cut(disk: &Disk, moves: usize, flush_log: bool) -> Digest {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_moves_a_ref", "--nocapture"])
+        .env("CAIRNFS_TEST_CHILD_STORE", disk.store())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = lines.filter_map(|line| line.strip_prefix("set ")?.parse().ok());
+    let mut last = said.nth(moves - 1);
+    disk.cut_power(flush_log);
+    // It may have said more by then; it ends at the first error.
+    for more in said {
+        last = Some(more);
+    }
+    child.wait().unwrap();
+    last.unwrap()
+}
+
 #[test]
 fn a_disk_that_fails_at_the_barrier_gets_no_ref_and_leaves_a_warning() {
     let folder = tempfile::tempdir().unwrap();
