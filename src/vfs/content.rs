@@ -16,7 +16,7 @@ pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
 
 impl Fs {
     fn readable(&self, handle: HandleId) -> Result<Arc<File>> {
-        self.open.handle(handle)?.file.host(self)
+        self.open.handle(handle)?.file.to_read(self)
     }
 
     fn writable(&self, handle: HandleId) -> Result<(Ino, Arc<File>)> {
@@ -25,7 +25,7 @@ impl Fs {
             return Err(VfsError::BadHandle);
         }
         debug_assert!(matches!(handle.file.key(), super::ContentKey::Data(..)), "a write handle on a blob");
-        Ok((handle.ino, handle.file.host(self)?))
+        Ok((handle.ino, handle.file.to_write(self)?))
     }
 
     /// Reads the inode's current content; fewer bytes than asked only at the end of the file.
