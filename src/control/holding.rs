@@ -4,6 +4,7 @@
 //! layer. A snapshot's manifest is kept by lease and `layer.json` before the layer comes to depend on it.
 
 use crate::format::{Digest, LayerName, RefName};
+use crate::fuse;
 use crate::layer::Layer;
 use crate::layer::memory::Memory;
 use crate::snapshot::{self, SnapshotError};
@@ -11,10 +12,11 @@ use crate::store::{LayerConfig, LayerLock, Lease, Store, StoreError};
 use crate::vfs::{Fs, VfsError};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a layer may be held by a process that no live mount accounts for: one that is ending, or a command on the layer.
+/// How long a layer is waited for that isn't seen mounted: its process is ending, or it is one that runs a command on the layer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A filesystem in use, with what must live as long as it does.
@@ -111,6 +113,16 @@ impl Holding {
     }
 }
 
+/// Whether a live mount of the layer is to be seen. Its record alone doesn't tell: it stays until the process has put everything on disk.
+fn is_mounted(store: &Store, name: &LayerName) -> Result<bool, StoreError> {
+    let table = fuse::mounts().unwrap_or_default();
+    let seen = |place: &Path| table.iter().any(|mount| mount.mountpoint == place);
+    let mounts = store.mounts()?;
+    Ok(mounts
+        .iter()
+        .any(|mount| mount.alive && mount.record.layer.as_ref() == Some(name) && seen(&mount.record.mountpoint)))
+}
+
 /// Takes a layer's lock: at once refused while a live mount has it, else waited for.
 fn lock(store: &Store, name: &LayerName, purpose: &str) -> Result<LayerLock, StoreError> {
     let start = Instant::now();
@@ -119,8 +131,7 @@ fn lock(store: &Store, name: &LayerName, purpose: &str) -> Result<LayerLock, Sto
             Err(busy @ StoreError::LayerBusy { .. }) => busy,
             taken => return taken,
         };
-        let mounted = store.mounts()?.iter().any(|mount| mount.alive && mount.record.layer.as_ref() == Some(name));
-        if mounted || start.elapsed() > PATIENCE {
+        if is_mounted(store, name)? || start.elapsed() > PATIENCE {
             return Err(busy);
         }
         std::thread::sleep(Duration::from_millis(10));
