@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Holding {
     store: Store,
     fs: Arc<Fs>,
-    lease: Lease,
+    /// `None` once it is closed.
+    lease: Mutex<Option<Lease>>,
     kept: Option<Kept>,
     /// The last snapshot, which the next one follows.
     parent: Mutex<Option<Digest>>,
@@ -65,7 +66,14 @@ impl Holding {
 
     fn new(store: &Store, fs: Fs, lease: Lease, kept: Option<Kept>, memory: Option<Memory>) -> Self {
         let parent = kept.as_ref().and_then(|kept| kept.config.lock().parent);
-        Self { store: store.clone(), fs: Arc::new(fs), lease, kept, parent: Mutex::new(parent), _memory: memory }
+        Self {
+            store: store.clone(),
+            fs: Arc::new(fs),
+            lease: Mutex::new(Some(lease)),
+            kept,
+            parent: Mutex::new(parent),
+            _memory: memory,
+        }
     }
 
     /// The filesystem.
@@ -96,7 +104,9 @@ impl Holding {
 
     /// Makes collections keep a snapshot of the layer, from before this returns and for as long as the layer lives.
     fn pin(&self, manifest: Digest) -> Result<(), StoreError> {
-        self.lease.keep(manifest)?;
+        if let Some(lease) = &*self.lease.lock() {
+            lease.keep(manifest)?;
+        }
         if let Some(kept) = &self.kept {
             let mut config = kept.config.lock();
             let next = LayerConfig { parent: Some(manifest), ..config.clone() };
@@ -107,9 +117,12 @@ impl Holding {
         Ok(())
     }
 
-    /// Puts everything on disk and closes the layer in good order.
+    /// Puts everything on disk, closes the layer in good order, and lets go of the objects. Nothing may use the filesystem any more; the
+    /// layer's lock stays until the value is dropped.
     pub fn close(&self) -> Result<(), VfsError> {
-        self.fs.close()
+        let closed = self.fs.close();
+        self.lease.lock().take();
+        closed
     }
 }
 
