@@ -118,6 +118,7 @@ fn of_vfs(error: &VfsError) -> Errno {
         // What the kernel itself answers once the daemon is gone.
         VfsError::ShuttingDown => Errno::ENOTCONN,
         VfsError::Busy(_) => Errno::EBUSY,
+        VfsError::Sums(_) => Errno::EIO,
         VfsError::Store(error) => of_store(error),
         VfsError::Layer(error) => of_layer(error),
         VfsError::Io { source, .. } => of_host(source),

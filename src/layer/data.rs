@@ -74,6 +74,12 @@ impl DataDir {
         })
     }
 
+    /// Opens a data file for reading.
+    pub fn open_to_read(&self, id: DataId) -> Result<File, LayerError> {
+        let path = self.file_path(id);
+        File::open(&path).map_err(|source| LayerError::Data { action: "open", path, source })
+    }
+
     /// Size, blocks and times of a data file.
     pub fn metadata(&self, id: DataId) -> Result<fs::Metadata, LayerError> {
         let path = self.file_path(id);

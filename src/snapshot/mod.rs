@@ -22,7 +22,7 @@ use crate::format::{Digest, Manifest, ManifestKind, RefName, Timestamp};
 use crate::vfs::Fs;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What to make.
 #[derive(Debug, Clone)]
@@ -62,8 +62,10 @@ pub struct Report {
     pub total_bytes: u64,
     /// Files that were open for writing: the snapshot has them as they were at its instant, which their writers didn't choose.
     pub being_written: Vec<String>,
-    /// How long operations of the mount were held up, in microseconds.
+    /// How long operations of the mount were held up for the instant, in microseconds.
     pub freeze_us: u64,
+    /// How long they were held up once more, when dirty content became clean.
+    pub rebase_us: u64,
     /// How long all of it took, in milliseconds.
     pub duration_ms: u64,
 }
@@ -95,7 +97,9 @@ pub fn take(
     let digest = writer.put_manifest(&manifest)?;
     let replaced = writer.set_ref(&request.name, digest)?;
     pin(digest)?;
-    fs.rebase(&ingested.sealed)?;
+    let rebase = fs.rebase(&ingested.sealed)?;
+    let freeze = frozen.held;
+    drop(frozen); // frees the data files that are blobs now
     Ok(Report {
         manifest: digest,
         name: request.name.clone(),
@@ -108,9 +112,14 @@ pub fn take(
         total_files: manifest.totals.files,
         total_bytes: manifest.totals.bytes,
         being_written,
-        freeze_us: u64::try_from(frozen.held.as_micros()).unwrap_or(u64::MAX),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        freeze_us: micros(freeze),
+        rebase_us: micros(rebase),
+        duration_ms: micros(started.elapsed()) / 1000,
     })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// RFC 3339 in UTC, to the second.

@@ -8,7 +8,7 @@
 
 use super::error::{Result, VfsError};
 use super::types::Ino;
-use crate::format::{Digest, Entry, Kind, LinkNumber, LinkTable, Manifest, Meta, Name, Node, Tree};
+use crate::format::{Digest, Entry, Kind, LinkNumber, LinkTable, Manifest, Meta, Name, Node, Subtree, Tree};
 use crate::store::Store;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -83,7 +83,7 @@ impl Base {
     /// Opens the manifest called `digest`.
     pub fn open(store: &Store, digest: Digest) -> Result<Self> {
         let manifest = store.read_manifest(digest)?;
-        let root = Arc::new(store.read_tree(manifest.root.subtree.tree)?);
+        let root = Arc::new(read(store, &manifest.root.subtree)?);
         let cache = Mutex::new(TreeCache { trees: LruCache::unbounded(), bytes: 0 });
         Ok(Self { store: store.clone(), digest, manifest, root, links: OnceLock::new(), cache })
     }
@@ -125,16 +125,16 @@ impl Base {
         }
         let Some(place) = self.locate(dir)? else { return Ok(None) };
         match place.tree.entry(place.index) {
-            Entry::Inode(_, Node::Dir(subtree)) => self.load(dir, subtree.tree).map(Some),
+            Entry::Inode(_, Node::Dir(subtree)) => self.load(dir, &subtree).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn load(&self, dir: Ino, digest: Digest) -> Result<Arc<Tree>> {
+    fn load(&self, dir: Ino, subtree: &Subtree) -> Result<Arc<Tree>> {
         if let Some(tree) = self.cache.lock().trees.get(&dir) {
             return Ok(tree.clone());
         }
-        let tree = Arc::new(self.store.read_tree(digest)?);
+        let tree = Arc::new(read(&self.store, subtree)?);
         self.cache.lock().insert(dir, tree.clone());
         Ok(tree)
     }
@@ -152,7 +152,7 @@ impl Base {
                 return Ok(Some(Place { parent, tree, index }));
             }
             let Entry::Inode(_, Node::Dir(subtree)) = tree.entry(index) else { return Ok(None) };
-            tree = self.load(child, subtree.tree)?;
+            tree = self.load(child, &subtree)?;
             parent = child;
         }
     }
@@ -213,6 +213,13 @@ impl Base {
             }
         }
     }
+}
+
+/// Reads a tree and holds it to the sums of the entry that names it: inode numbers are derived from them, so a directory that promised
+/// other sums would give two inodes one number.
+fn read(store: &Store, subtree: &Subtree) -> Result<Tree> {
+    let tree = store.read_tree(subtree.tree)?;
+    if tree.subtree(subtree.tree) == *subtree { Ok(tree) } else { Err(VfsError::Sums(subtree.tree)) }
 }
 
 /// Number of entry `index` of directory `dir`.

@@ -5,8 +5,8 @@ use super::error::{Result, VfsError};
 use super::types::{HandleId, Ino, Seek};
 use crate::format::{Mode, Timestamp};
 use crate::sys::copy::copy_range;
+use crate::sys::sparse;
 use nix::fcntl::FallocateFlags;
-use rustix::fs::SeekFrom;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
 
 impl Fs {
     fn readable(&self, handle: HandleId) -> Result<Arc<File>> {
-        self.open.handle(handle)?.file.host(self)
+        self.open.handle(handle)?.file.to_read(self)
     }
 
     fn writable(&self, handle: HandleId) -> Result<(Ino, Arc<File>)> {
@@ -25,7 +25,7 @@ impl Fs {
             return Err(VfsError::BadHandle);
         }
         debug_assert!(matches!(handle.file.key(), super::ContentKey::Data(..)), "a write handle on a blob");
-        Ok((handle.ino, handle.file.host(self)?))
+        Ok((handle.ino, handle.file.to_write(self)?))
     }
 
     /// Reads the inode's current content; fewer bytes than asked only at the end of the file.
@@ -92,14 +92,11 @@ impl Fs {
     /// lseek(2) for data and holes.
     pub fn seek(&self, handle: HandleId, offset: u64, what: Seek) -> Result<u64> {
         let file = self.readable(handle)?;
-        let to = match what {
-            Seek::Data => SeekFrom::Data(offset),
-            Seek::Hole => SeekFrom::Hole(offset),
+        let found = match what {
+            Seek::Data => sparse::data(&file, offset),
+            Seek::Hole => sparse::hole(&file, offset),
         };
-        rustix::fs::seek(&*file, to).map_err(|errno| match errno {
-            rustix::io::Errno::NXIO => VfsError::NoData,
-            other => VfsError::Io { context: "can't seek in a file's content".into(), source: other.into() },
-        })
+        found.map_err(VfsError::io("can't seek in a file's content"))?.ok_or(VfsError::NoData)
     }
 
     /// copy_file_range(2); returns how many bytes were copied.

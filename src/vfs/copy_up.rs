@@ -15,7 +15,6 @@ use crate::format::Timestamp;
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord};
 use crate::sys::copy::copy_prefix;
 use std::fs::{File, FileTimes};
-use std::sync::Arc;
 
 /// What is copied.
 struct Plan {
@@ -32,10 +31,12 @@ impl Fs {
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
         let Some(plan) = self.plan_copy_up(ino)? else { return Ok(()) };
         let file = upper.layer.data().create(plan.to)?;
-        match self.fill(&plan, &file, keep).and_then(|()| self.commit_copy_up(upper, ino, &plan)) {
+        let filled = self.fill(&plan, &file, keep);
+        drop(file);
+        match filled.and_then(|()| self.commit_copy_up(upper, ino, &plan)) {
             Ok(()) => {
                 let key = ContentKey::Data(ino, plan.to.generation);
-                self.open.switch(ino, key, Some(Arc::new(file)));
+                self.open.switch(ino, key);
                 Ok(())
             }
             Err(error) => {
@@ -69,21 +70,12 @@ impl Fs {
 
     fn fill(&self, plan: &Plan, to: &File, keep: u64) -> Result<()> {
         if keep > 0 {
-            let from = self.open_for_copy(plan.from)?;
+            let from = self.open_content(plan.from)?;
             copy_prefix(&from, to, keep).map_err(VfsError::io("can't copy a file up into the layer"))?;
         }
         // Opening for writing changes no times; only writing does.
         let times = FileTimes::new().set_modified(plan.mtime.into());
         to.set_times(times).map_err(VfsError::io("can't set the time of a file of the layer"))
-    }
-
-    fn open_for_copy(&self, key: ContentKey) -> Result<File> {
-        match key {
-            ContentKey::Blob(digest) => Ok(self.base.store().open_object(digest)?),
-            ContentKey::Data(ino, generation) => {
-                Ok(self.upper()?.layer.data().open_file(DataId { ino, generation })?)
-            }
-        }
     }
 
     fn commit_copy_up(&self, upper: &Upper, ino: Ino, plan: &Plan) -> Result<()> {

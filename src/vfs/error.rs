@@ -1,6 +1,7 @@
 //! Why an operation failed. `fuse::errno` maps each to its errno in one exhaustive match.
 
 use super::Ino;
+use crate::format::Digest;
 use crate::layer::LayerError;
 use crate::store::StoreError;
 
@@ -73,6 +74,11 @@ pub enum VfsError {
     /// The mount is going away.
     #[error("the mount is shutting down")]
     ShuttingDown,
+    /// A directory entry whose sums aren't those of the tree that it names: a damaged or forged parent.
+    #[error(
+        "the directory that holds tree {0} tells other sums than the tree has; import the source again, or go back to an earlier manifest"
+    )]
+    Sums(Digest),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

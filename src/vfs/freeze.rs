@@ -15,7 +15,8 @@ use super::{Base, Fs, Upper};
 use crate::format::NameBuf;
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
 use crate::sys::copy::copy_prefix;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::sys::lease;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,8 +47,8 @@ pub struct Frozen<'a> {
     pub records: Records,
     /// Where the dirty content is.
     pub content: BTreeMap<DataId, Source>,
-    /// Inodes that were open for writing.
-    pub written: Vec<Ino>,
+    /// Inodes that were open for writing, or mapped so.
+    pub written: BTreeSet<Ino>,
     /// How long operations were held up.
     pub held: Duration,
 }
@@ -62,14 +63,14 @@ impl Fs {
         Ok(Frozen { upper, records, content, written, held: started.elapsed() })
     }
 
-    fn hold(&self, upper: &Upper) -> Result<(Records, BTreeMap<DataId, Source>, Vec<Ino>)> {
+    fn hold(&self, upper: &Upper) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
         let _guard = upper.tree_lock.write();
         if !upper.frozen.lock().is_empty() {
             return Err(VfsError::Busy("another snapshot of this layer is being taken"));
         }
-        let written = self.open.written();
+        let mut written = self.open.written();
         let mut records = upper.records()?;
-        let content = self.hold_content(upper, &mut records, &written.iter().copied().collect())?;
+        let content = self.hold_content(upper, &mut records, &mut written)?;
         Ok((records, content, written))
     }
 
@@ -77,7 +78,7 @@ impl Fs {
         &self,
         upper: &Upper,
         records: &mut Records,
-        written: &HashSet<Ino>,
+        written: &mut BTreeSet<Ino>,
     ) -> Result<BTreeMap<DataId, Source>> {
         let mut all = BTreeMap::new();
         let mut batch = upper.layer.db().batch();
@@ -90,7 +91,8 @@ impl Fs {
                 record.meta.mtime = mtime_of(&metadata);
                 record.ctime = record.ctime.max(ctime_of(&metadata));
             }
-            let source = if written.contains(&ino) && !sealed {
+            let source = if !sealed && (written.contains(&ino) || is_written(upper, id)?) {
+                written.insert(ino);
                 Source::Copy(self.copy_of(upper, id)?)
             } else {
                 record.body = Body::File { generation, content: FileContent::Sealed };
@@ -109,14 +111,15 @@ impl Fs {
     fn copy_of(&self, upper: &Upper, id: DataId) -> Result<File> {
         let failed = |error| VfsError::io("can't copy a file that is being written")(error);
         let copy = tempfile::tempfile_in(upper.layer.data().path()).map_err(failed)?;
-        copy_prefix(&upper.layer.data().open_file(id)?, &copy, u64::MAX).map_err(failed)?;
+        copy_prefix(&upper.layer.data().open_to_read(id)?, &copy, u64::MAX).map_err(failed)?;
         Ok(copy)
     }
 
-    /// Sealed content that the store has now, under the blob given, becomes clean.
-    pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<()> {
+    /// Sealed content that the store has now, under the blob given, becomes clean. Returns how long operations were held up.
+    pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<Duration> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
+        let started = Instant::now();
         let mut batch = upper.layer.db().batch();
         let mut switched = Vec::new();
         for (&id, &blob) in blobs {
@@ -131,9 +134,9 @@ impl Fs {
         }
         batch.commit()?;
         for (id, blob) in switched {
-            self.open.switch(id.ino, ContentKey::Blob(blob.digest), None);
+            self.open.switch(id.ino, ContentKey::Blob(blob.digest));
         }
-        Ok(())
+        Ok(started.elapsed())
     }
 
     /// All that the layer says now; nothing without a layer.
@@ -142,6 +145,13 @@ impl Fs {
         let _guard = upper.tree_lock.read();
         upper.records()
     }
+}
+
+/// Whether the data file may still change though no handle is open for writing: a shared mapping by passthrough is one of the data file
+/// itself, and outlives the descriptor it came from, the handle, and even the mount. Where the kernel can't tell, it may.
+fn is_written(upper: &Upper, id: DataId) -> Result<bool> {
+    let file = upper.layer.data().open_to_read(id)?;
+    Ok(lease::has_writers(&file).unwrap_or(true))
 }
 
 impl Upper {
@@ -191,22 +201,27 @@ impl Records {
 }
 
 impl Drop for Frozen<'_> {
-    /// Lets go: data files that no record names any more are removed.
+    /// Lets go: data files that no record names any more are removed. Once one isn't named it never is again, for generations only grow;
+    /// so the files go when the lock is free.
     fn drop(&mut self) {
-        let _guard = self.upper.tree_lock.write();
-        self.upper.frozen.lock().clear();
-        for id in self.content.keys() {
-            let named = matches!(
-                self.upper.layer.db().inode(id.ino),
-                Ok(Some(record)) if record.data_generation() == Some(id.generation)
-            );
-            let doubtful = self.upper.layer.db().inode(id.ino).is_err();
-            if !named
-                && !doubtful
-                && let Err(error) = self.upper.layer.data().remove(*id)
-            {
+        for id in self.let_go() {
+            if let Err(error) = self.upper.layer.data().remove(id) {
                 tracing::warn!(%error, "a data file that a snapshot took stays behind");
             }
         }
+    }
+}
+
+impl Frozen<'_> {
+    /// Ends the hold on content, and returns the data files that nothing names. A record that can't be read keeps its file.
+    fn let_go(&self) -> Vec<DataId> {
+        let _guard = self.upper.tree_lock.write();
+        self.upper.frozen.lock().clear();
+        let unnamed = |id: &DataId| match self.upper.layer.db().inode(id.ino) {
+            Ok(Some(record)) => record.data_generation() != Some(id.generation),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        self.content.keys().copied().filter(unnamed).collect()
     }
 }

@@ -3,6 +3,9 @@
 //! One [`OpenFile`] an inode, shared by its handles, so that a copy-up switches all of them to the new content at once. Host files are
 //! opened when they are first needed: an adapter that has a backing id already needs none.
 //!
+//! Invariant: this program has a data file open for writing only while a handle for writing is open, or for the length of one operation.
+//! So the kernel can tell a snapshot whether others still write it (`sys::lease`).
+//!
 //! Locking: `inodes` before `handles`; both are leaves.
 
 use super::Fs;
@@ -10,7 +13,7 @@ use super::error::{Result, VfsError};
 use super::types::{ContentKey, HandleId, Ino, OpenMode};
 use crate::layer::{Body, DataId, FileContent};
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,9 +44,23 @@ pub(super) struct Handle {
 /// The content of an open inode.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    source: RwLock<(ContentKey, Option<Arc<File>>)>,
+    source: RwLock<Source>,
     /// The data file's name is known to be on disk.
     pub(super) name_synced: AtomicBool,
+}
+
+/// The bytes that an inode has now, and the host files opened on them so far.
+#[derive(Debug)]
+struct Source {
+    key: ContentKey,
+    read: Option<Arc<File>>,
+    write: Option<Arc<File>>,
+}
+
+impl Source {
+    fn new(key: ContentKey) -> Self {
+        Self { key, read: None, write: None }
+    }
 }
 
 /// A file just opened.
@@ -63,30 +80,47 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// The host file, for passthrough: read-only for a blob, read-write for a layer's file.
+    /// The host file, open read-only, for passthrough: the kernel opens it again with the flags of whoever opens.
     pub fn file(&self, fs: &Fs) -> Result<Arc<File>> {
-        self.file.host(fs)
+        self.file.to_read(fs)
     }
 }
 
 impl OpenFile {
     pub(super) fn key(&self) -> ContentKey {
-        self.source.read().0
+        self.source.read().key
     }
 
-    /// The host file with the inode's current content.
-    pub(super) fn host(&self, fs: &Fs) -> Result<Arc<File>> {
-        let key = match &*self.source.read() {
-            (_, Some(file)) => return Ok(file.clone()),
-            (key, None) => *key,
-        };
-        let file = Arc::new(fs.open_content(key)?);
-        let mut source = self.source.write();
-        if source.0 == key {
-            return Ok(source.1.get_or_insert(file).clone());
+    /// The host file with the inode's current content, for reading.
+    pub(super) fn to_read(&self, fs: &Fs) -> Result<Arc<File>> {
+        self.host(|key| fs.open_content(key), |source| &mut source.read)
+    }
+
+    /// The same for writing; only for a handle that may write.
+    pub(super) fn to_write(&self, fs: &Fs) -> Result<Arc<File>> {
+        self.host(|key| fs.open_to_write(key), |source| &mut source.write)
+    }
+
+    fn host(
+        &self,
+        open: impl Fn(ContentKey) -> Result<File>,
+        slot: impl Fn(&mut Source) -> &mut Option<Arc<File>>,
+    ) -> Result<Arc<File>> {
+        loop {
+            let key = {
+                let mut source = self.source.write();
+                if let Some(file) = slot(&mut source) {
+                    return Ok(file.clone());
+                }
+                source.key
+            };
+            let file = Arc::new(open(key)?);
+            let mut source = self.source.write();
+            // Content that was switched meanwhile is opened again.
+            if source.key == key {
+                return Ok(slot(&mut source).get_or_insert(file).clone());
+            }
         }
-        drop(source);
-        self.host(fs)
     }
 }
 
@@ -100,7 +134,7 @@ impl OpenTable {
     }
 
     /// Inodes that are open for writing.
-    pub(crate) fn written(&self) -> Vec<Ino> {
+    pub(super) fn written(&self) -> BTreeSet<Ino> {
         self.inodes.lock().iter().filter(|(_, open)| open.writers > 0).map(|(ino, _)| *ino).collect()
     }
 
@@ -108,7 +142,7 @@ impl OpenTable {
     fn insert(&self, ino: Ino, key: ContentKey, write: bool) -> (HandleId, Arc<OpenFile>) {
         let mut inodes = self.inodes.lock();
         let open = inodes.entry(ino).or_insert_with(|| Open {
-            file: Arc::new(OpenFile { source: RwLock::new((key, None)), name_synced: AtomicBool::new(false) }),
+            file: Arc::new(OpenFile { source: RwLock::new(Source::new(key)), name_synced: AtomicBool::new(false) }),
             handles: 0,
             writers: 0,
         });
@@ -120,9 +154,9 @@ impl OpenTable {
     }
 
     /// The inode's content is another now.
-    pub(super) fn switch(&self, ino: Ino, key: ContentKey, file: Option<Arc<File>>) {
+    pub(super) fn switch(&self, ino: Ino, key: ContentKey) {
         if let Some(open) = self.inodes.lock().get(&ino) {
-            *open.file.source.write() = (key, file);
+            *open.file.source.write() = Source::new(key);
             open.file.name_synced.store(false, Ordering::Release);
         }
     }
@@ -134,6 +168,9 @@ impl OpenTable {
         let open = inodes.get_mut(&handle.ino)?;
         open.handles -= 1;
         open.writers -= u32::from(handle.write);
+        if open.writers == 0 {
+            open.file.source.write().write = None;
+        }
         if open.handles > 0 {
             return None;
         }
@@ -150,9 +187,18 @@ impl OpenTable {
 }
 
 impl Fs {
-    fn open_content(&self, key: ContentKey) -> Result<File> {
+    pub(super) fn open_content(&self, key: ContentKey) -> Result<File> {
         match key {
             ContentKey::Blob(digest) => Ok(self.base.store().open_object(digest)?),
+            ContentKey::Data(ino, generation) => {
+                Ok(self.upper()?.layer.data().open_to_read(DataId { ino, generation })?)
+            }
+        }
+    }
+
+    fn open_to_write(&self, key: ContentKey) -> Result<File> {
+        match key {
+            ContentKey::Blob(_) => Err(VfsError::BadHandle),
             ContentKey::Data(ino, generation) => {
                 Ok(self.upper()?.layer.data().open_file(DataId { ino, generation })?)
             }
@@ -173,7 +219,11 @@ impl Fs {
             // A snapshot may have sealed or taken the content between the copy-up and the lock.
             if opened.writable {
                 if mode.truncate {
-                    opened.file(self)?.set_len(0).map_err(VfsError::io("can't truncate a file of the layer"))?;
+                    opened
+                        .file
+                        .to_write(self)?
+                        .set_len(0)
+                        .map_err(VfsError::io("can't truncate a file of the layer"))?;
                 }
                 return Ok(opened);
             }

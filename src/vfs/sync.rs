@@ -29,7 +29,7 @@ impl Fs {
         let Some(upper) = &self.upper else { return Ok(()) };
         let handle = self.open.handle(handle)?;
         if let ContentKey::Data(ino, generation) = handle.file.key() {
-            let file = handle.file.host(self)?;
+            let file = handle.file.to_read(self)?;
             let synced = if data_only { file.sync_data() } else { file.sync_all() };
             synced.map_err(VfsError::io("can't sync a file of the layer"))?;
             if !handle.file.name_synced.swap(true, Ordering::AcqRel) {

@@ -92,7 +92,16 @@ pub fn run(program: &str, arguments: &[&OsStr]) -> Vec<u8> {
 pub fn differences(from: &Path, to: &Path) -> String {
     let slash = |path: &Path| [path.as_os_str().as_bytes(), b"/"].concat();
     let (from, to) = (slash(from), slash(to));
-    let fixed = ["-aHAXn", "--delete", "--checksum", "--numeric-ids", "--devices", "--specials", "--itemize-changes"];
+    let fixed = [
+        "-aHAXn",
+        "--delete",
+        "--checksum",
+        "--modify-window=-1",
+        "--numeric-ids",
+        "--devices",
+        "--specials",
+        "--itemize-changes",
+    ];
     let mut arguments: Vec<&OsStr> = fixed.iter().map(OsStr::new).collect();
     arguments.push(OsStr::from_bytes(&from));
     arguments.push(OsStr::from_bytes(&to));

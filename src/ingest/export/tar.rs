@@ -158,13 +158,13 @@ fn sparse_map(pieces: &[(u64, u64)], size: u64) -> Vec<u8> {
 fn member(kind: u8, path: Vec<u8>, meta: &Meta) -> Member {
     let mut records = Vec::new();
     for (name, value) in meta.xattrs.as_slice() {
-        let acl = [(AclKind::Access, "access"), (AclKind::Default, "default")].into_iter();
-        let acl =
-            acl.filter(|(kind, _)| kind.xattr() == &**name).find_map(|(_, which)| Some((which, acl::to_text(value)?)));
-        records.push(match acl {
-            Some((which, text)) => (format!("SCHILY.acl.{which}").into_bytes(), text.into_bytes()),
-            None => ([b"SCHILY.xattr.", &*escape_key(name)].concat(), value.to_vec()),
-        });
+        records.push(([b"SCHILY.xattr.", &*escape_key(name)].concat(), value.to_vec()));
+        // twice, for programs know ACLs by the one or the other
+        for (kind, key) in [(AclKind::Access, "SCHILY.acl.access"), (AclKind::Default, "SCHILY.acl.default")] {
+            if let Some(text) = acl::to_text(value).filter(|_| kind.xattr() == &**name) {
+                records.push((key.as_bytes().to_vec(), text.into_bytes()));
+            }
+        }
     }
     let mut member = Member::new(kind, path);
     (member.mode, member.uid, member.gid) = (meta.mode.bits(), meta.uid, meta.gid);

@@ -211,8 +211,12 @@ impl<R: Read> Members<R> {
         }
         let link = pax.link.take().or(prelude.link).unwrap_or_else(|| header.link());
         let described = meta(header, &mut pax);
-        let meta = described.map_err(|problem| self.bad_member(&path, problem))?;
+        let mut meta = described.map_err(|problem| self.bad_member(&path, problem))?;
         let what = self.what(header, pax, &path, link)?;
+        if let What::Other(Content::Symlink(_)) = what {
+            // Linux has no other, whatever programs write
+            meta.mode = Mode::from_bits(0o777);
+        }
         Ok(Member { path, meta, what })
     }
 

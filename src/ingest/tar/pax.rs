@@ -18,6 +18,8 @@ pub(super) struct Overrides {
     pub(super) file_type: Option<Vec<u8>>,
     pub(super) sparse: SparseRecords,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// ACLs in text form, which count where the attribute itself isn't given.
+    acls: Vec<(AclKind, Vec<u8>)>,
 }
 
 const SCHILY: &[u8] = b"SCHILY.xattr.";
@@ -52,6 +54,11 @@ impl Overrides {
 
     /// The attributes, ACLs included.
     pub(super) fn take_xattrs(&mut self) -> Result<Xattrs, Problem> {
+        for (kind, text) in std::mem::take(&mut self.acls) {
+            if !text.is_empty() && !self.xattrs.contains_key(kind.xattr()) {
+                self.xattrs.insert(kind.xattr().to_vec(), acl::from_text(&text)?);
+            }
+        }
         let pairs = std::mem::take(&mut self.xattrs).into_iter();
         Xattrs::new(pairs.map(|(name, value)| (name.into(), value.into())).collect()).map_err(Problem::Format)
     }
@@ -70,8 +77,8 @@ impl Overrides {
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or_else(bad)?),
             b"SCHILY.filetype" => self.file_type = bytes(),
-            b"SCHILY.acl.access" => self.set_acl(AclKind::Access, value)?,
-            b"SCHILY.acl.default" => self.set_acl(AclKind::Default, value)?,
+            b"SCHILY.acl.access" => self.set_acl(AclKind::Access, value),
+            b"SCHILY.acl.default" => self.set_acl(AclKind::Default, value),
             b"SCHILY.acl.ace" => return Err(Problem::Acl("NFSv4".to_owned())),
             b"RHT.security.selinux" => {
                 self.xattrs.insert(b"security.selinux".to_vec(), [value, b"\0"].concat());
@@ -93,12 +100,9 @@ impl Overrides {
         Some(())
     }
 
-    fn set_acl(&mut self, kind: AclKind, value: &[u8]) -> Result<(), Problem> {
-        match value {
-            [] => drop(self.xattrs.remove(kind.xattr())),
-            _ => drop(self.xattrs.insert(kind.xattr().to_vec(), acl::from_text(value)?)),
-        }
-        Ok(())
+    fn set_acl(&mut self, kind: AclKind, text: &[u8]) {
+        self.acls.retain(|(other, _)| *other != kind);
+        self.acls.push((kind, text.to_vec()));
     }
 }
 

@@ -41,7 +41,9 @@ pub enum Problem {
     Type(String),
     #[error("bad map of a sparse file: {0}")]
     Sparse(&'static str),
-    #[error("its ACL names a {0} by name (`{1}`), which has no meaning here; make the archive with --numeric-owner")]
+    #[error(
+        "its ACL names a {0} by name (`{1}`), which has no meaning here; GNU tar writes numbers with --xattrs --xattrs-include='*'"
+    )]
     AclName(&'static str, String),
     #[error("its ACL `{0}` can't be read")]
     Acl(String),
