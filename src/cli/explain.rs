@@ -34,7 +34,6 @@ explain!(crate::format::BadLabel, |_| Exit::Usage);
 explain!(LayerError, of_layer);
 explain!(VfsError, of_vfs);
 explain!(SnapshotError, of_snapshot);
-explain!(MountError, of_mount);
 
 impl Explain for io::Error {
     fn explain(&self) -> (Exit, Option<String>) {
@@ -51,6 +50,30 @@ impl Explain for io::Error {
 
     fn causes(&self) -> Vec<String> {
         chain(self)
+    }
+}
+
+impl Explain for MountError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "`chmod 666 /dev/fuse`, as distributions have it, or run it as root; `cairnfs doctor` checks the rest"
+                    .to_owned(),
+            ),
+            _ => split(&self.to_string()).1,
+        };
+        (of_mount(self), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut causes = head_split(chain(self));
+        // the command's own error says that already
+        if let Some((start, rest)) = causes.first().and_then(|head| head.split_once(": "))
+            && start.starts_with("can't mount at ")
+        {
+            causes[0] = rest.to_owned();
+        }
+        causes
     }
 }
 
