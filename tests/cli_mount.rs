@@ -71,6 +71,20 @@ fn a_layer_keeps_what_is_written_and_can_be_used_again_at_once() {
 }
 
 #[test]
+fn a_layer_unmounted_by_umount_8_can_be_mounted_again_at_once() {
+    let world = World::new();
+    let mnt = world.mount("mnt", &["--layer", "work"]);
+    for round in 0..5 {
+        fs::write(mnt.join(format!("new{round}")), "new\n").unwrap();
+        nix::mount::umount(&mnt).unwrap();
+        world.mount("mnt", &["--layer", "work"]);
+        assert_eq!(fs::read_to_string(mnt.join(format!("new{round}"))).unwrap(), "new\n");
+    }
+    nix::mount::umount(&mnt).unwrap();
+    wait_for("the process ends", || world.mounts().is_empty());
+}
+
+#[test]
 fn what_goes_to_memory_is_dropped() {
     let world = World::new();
     let mnt = world.mount("mnt", &["--tmpfs"]);

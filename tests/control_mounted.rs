@@ -236,3 +236,44 @@ fn silent_and_rude_clients_hold_up_nobody() {
     let _ = half.read_to_end(&mut rest);
     assert!(rest.is_empty());
 }
+
+#[test]
+fn commands_that_take_long_do_not_keep_the_mount_from_being_served() {
+    let world = World::new();
+    let mnt = world.mount("mnt", &["--layer", "work"]);
+    // a collection can't move anything while somebody else holds the store's lock
+    fs::write(mnt.join("garbage"), "garbage").unwrap();
+    world.run(&["snapshot", "-q", world.str("mnt"), "garbage"]);
+    let lock = fs::File::open(world.path("store/lock")).unwrap();
+    let held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let mnt = mnt.clone();
+            std::thread::spawn(move || command(&mnt, "gc grace=0s"))
+        })
+        .collect();
+    let tasks = format!("/proc/{}/task", world.mounts()[0]["pid"]);
+    let names =
+        || fs::read_dir(&tasks).unwrap().flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    // the kernel lets one write at a time through to a file; the others wait there
+    while !names().any(|name| name == "control-write\n") {
+        std::thread::yield_now();
+    }
+    let (done, served) = std::sync::mpsc::channel();
+    let used = mnt.clone();
+    std::thread::spawn(move || {
+        for round in 0..50 {
+            fs::write(used.join("file"), format!("{round}")).unwrap();
+            assert_eq!(fs::read_to_string(used.join("etc/hello")).unwrap(), "hello\n");
+        }
+        done.send(()).unwrap();
+    });
+    let served = served.recv_timeout(std::time::Duration::from_secs(60));
+    let all_wait = waiting.iter().all(|command| !command.is_finished());
+    drop(held);
+    served.expect("the mount is served meanwhile");
+    assert!(all_wait, "they wait for the lock");
+    for command in waiting {
+        assert_eq!(command.join().unwrap(), Ok(()));
+    }
+}

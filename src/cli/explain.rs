@@ -31,7 +31,6 @@ macro_rules! explain {
 }
 
 explain!(crate::format::BadLabel, |_| Exit::Usage);
-explain!(StoreError, of_store);
 explain!(LayerError, of_layer);
 explain!(VfsError, of_vfs);
 explain!(SnapshotError, of_snapshot);
@@ -52,6 +51,21 @@ impl Explain for io::Error {
 
     fn causes(&self) -> Vec<String> {
         chain(self)
+    }
+}
+
+impl Explain for StoreError {
+    fn explain(&self) -> (Exit, Option<String>) {
+        let help = match self {
+            Self::NoRef { near, .. } if near.is_empty() => Some("`cairnfs refs` lists all refs".to_owned()),
+            Self::NoLayer { near, .. } if near.is_empty() => Some("`cairnfs layers` lists all layers".to_owned()),
+            _ => split(&self.to_string()).1,
+        };
+        (of_store(self), help)
+    }
+
+    fn causes(&self) -> Vec<String> {
+        head_split(chain(self))
     }
 }
 

@@ -7,7 +7,8 @@ use super::output::Output;
 use crate::control::collect;
 use crate::control::text::parse_duration;
 use crate::gc::{self, Options, Progress};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -60,9 +61,13 @@ fn bar(out: Output) -> ProgressBar {
     if !out.may_draw() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {pos}/{len}  {per_sec}  {elapsed}, {eta} left");
+    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {pos}/{len}  {rate}  {elapsed}, {eta} left");
+    let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        // a bar that can't be drawn isn't
+        let _ = write!(to, "{:.0}/s", state.per_sec());
+    };
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate))
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {

@@ -44,7 +44,7 @@ impl Drop for Bar {
 
 fn watch(what: &str, progress: &Progress, total: Option<u64>, stop: &AtomicBool) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(style("{spinner} {prefix}  {msg}  {bytes}  {bytes_per_sec}  {elapsed}"));
+    bar.set_style(style("{spinner} {prefix}  {msg}  {decimal_bytes}  {decimal_bytes_per_sec}  {elapsed}"));
     bar.set_prefix(what.to_owned());
     let mut bounded = false;
     while !stop.load(Ordering::Relaxed) {
@@ -52,7 +52,7 @@ fn watch(what: &str, progress: &Progress, total: Option<u64>, stop: &AtomicBool)
         if let (false, Some(length)) = (bounded, total.or(input)) {
             bar.set_length(length);
             bar.set_style(style(
-                "{prefix}  {wide_bar} {percent}%  {msg}  {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}, {eta} left",
+                "{prefix}  {wide_bar} {percent}%  {msg}  {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {elapsed}, {eta} left",
             ));
             bounded = true;
         }

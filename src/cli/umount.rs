@@ -34,6 +34,8 @@ pub struct Args {
 
 /// How long the process of the mount may take to write its last and end.
 const END_MAX: Duration = Duration::from_secs(60);
+/// How long a process is given whose mount isn't to be seen: it is ending, or mounted elsewhere.
+const ENDING: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let path = mounts::resolve(&args.dir)?;
@@ -66,6 +68,8 @@ fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<Moun
             forget(store, &found)?;
             done(context, path)
         }
+        // unmounted a moment ago, and about to end
+        Some(found) if ends_within(store, &found, ENDING).unwrap_or(false) => done(context, path),
         Some(found) => {
             let error = Error::new(Exit::NotFound, format!("can't unmount {}", path.display()));
             let why = format!("it is mounted in another mount namespace, that of process {}", found.record.pid);
@@ -129,19 +133,26 @@ fn by_fusermount(path: &Path, lazy: bool) -> Result<()> {
 }
 
 fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
-    let doing = || format!("wait for process {} to end", found.record.pid);
+    if ends_within(store, found, END_MAX)? {
+        return forget(store, found);
+    }
+    let error = Error::new(Exit::Failed, format!("can't wait any longer for process {} to end", found.record.pid));
+    let why = format!("it hasn't ended {} seconds after the unmount", END_MAX.as_secs());
+    Err(error.because(why).help(format!("see {}", found.record.log.display())))
+}
+
+fn ends_within(store: &Store, found: &MountInfo, limit: Duration) -> Result<bool> {
+    let lives = |mount: &MountInfo| mount.record.id == found.record.id && mount.alive;
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
-    while store.mounts().doing(doing)?.iter().any(|mount| mount.record.id == found.record.id && mount.alive) {
-        if start.elapsed() > END_MAX {
-            let why = format!("it hasn't ended {} seconds after the unmount", END_MAX.as_secs());
-            let log = found.record.log.display();
-            return Err(Error::new(Exit::Failed, format!("can't {}", doing())).because(why).help(format!("see {log}")));
+    while mounts::list(store)?.iter().any(lives) {
+        if start.elapsed() > limit {
+            return Ok(false);
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
-    forget(store, found)
+    Ok(true)
 }
 
 /// Clears away what a process that died left behind.

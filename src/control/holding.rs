@@ -4,6 +4,7 @@
 //! layer. A snapshot's manifest is kept by lease and `layer.json` before the layer comes to depend on it.
 
 use crate::format::{Digest, LayerName, RefName};
+use crate::fuse;
 use crate::layer::Layer;
 use crate::layer::memory::Memory;
 use crate::snapshot::{self, SnapshotError};
@@ -11,10 +12,11 @@ use crate::store::{LayerConfig, LayerLock, Lease, Store, StoreError};
 use crate::vfs::{Fs, VfsError};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a layer may be held by a process that no live mount accounts for: one that is ending, or a command on the layer.
+/// How long a layer is waited for that isn't seen mounted: its process is ending, or it is one that runs a command on the layer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A filesystem in use, with what must live as long as it does.
@@ -22,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Holding {
     store: Store,
     fs: Arc<Fs>,
-    lease: Lease,
+    /// `None` once it is closed.
+    lease: Mutex<Option<Lease>>,
     kept: Option<Kept>,
     /// The last snapshot, which the next one follows.
     parent: Mutex<Option<Digest>>,
@@ -63,7 +66,14 @@ impl Holding {
 
     fn new(store: &Store, fs: Fs, lease: Lease, kept: Option<Kept>, memory: Option<Memory>) -> Self {
         let parent = kept.as_ref().and_then(|kept| kept.config.lock().parent);
-        Self { store: store.clone(), fs: Arc::new(fs), lease, kept, parent: Mutex::new(parent), _memory: memory }
+        Self {
+            store: store.clone(),
+            fs: Arc::new(fs),
+            lease: Mutex::new(Some(lease)),
+            kept,
+            parent: Mutex::new(parent),
+            _memory: memory,
+        }
     }
 
     /// The filesystem.
@@ -94,7 +104,9 @@ impl Holding {
 
     /// Makes collections keep a snapshot of the layer, from before this returns and for as long as the layer lives.
     fn pin(&self, manifest: Digest) -> Result<(), StoreError> {
-        self.lease.keep(manifest)?;
+        if let Some(lease) = &*self.lease.lock() {
+            lease.keep(manifest)?;
+        }
         if let Some(kept) = &self.kept {
             let mut config = kept.config.lock();
             let next = LayerConfig { parent: Some(manifest), ..config.clone() };
@@ -105,10 +117,23 @@ impl Holding {
         Ok(())
     }
 
-    /// Puts everything on disk and closes the layer in good order.
+    /// Puts everything on disk, closes the layer in good order, and lets go of the objects. Nothing may use the filesystem any more; the
+    /// layer's lock stays until the value is dropped.
     pub fn close(&self) -> Result<(), VfsError> {
-        self.fs.close()
+        let closed = self.fs.close();
+        self.lease.lock().take();
+        closed
     }
+}
+
+/// Whether a live mount of the layer is to be seen. Its record alone doesn't tell: it stays until the process has put everything on disk.
+fn is_mounted(store: &Store, name: &LayerName) -> Result<bool, StoreError> {
+    let table = fuse::mounts().unwrap_or_default();
+    let seen = |place: &Path| table.iter().any(|mount| mount.mountpoint == place);
+    let mounts = store.mounts()?;
+    Ok(mounts
+        .iter()
+        .any(|mount| mount.alive && mount.record.layer.as_ref() == Some(name) && seen(&mount.record.mountpoint)))
 }
 
 /// Takes a layer's lock: at once refused while a live mount has it, else waited for.
@@ -119,8 +144,7 @@ fn lock(store: &Store, name: &LayerName, purpose: &str) -> Result<LayerLock, Sto
             Err(busy @ StoreError::LayerBusy { .. }) => busy,
             taken => return taken,
         };
-        let mounted = store.mounts()?.iter().any(|mount| mount.alive && mount.record.layer.as_ref() == Some(name));
-        if mounted || start.elapsed() > PATIENCE {
+        if is_mounted(store, name)? || start.elapsed() > PATIENCE {
             return Err(busy);
         }
         std::thread::sleep(Duration::from_millis(10));
