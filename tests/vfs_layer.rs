@@ -1,4 +1,9 @@
 //! The kernel-free filesystem over a real store and a real layer: no mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
 use cairnfs::ingest::{ImportOptions, Progress, import_dir};

@@ -55,13 +55,7 @@ impl Explain for io::Error {
 
 impl Explain for MountError {
     fn explain(&self) -> (Exit, Option<String>) {
-        let help = match self {
-            Self::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
-                "`chmod 666 /dev/fuse`, as distributions have it, or run it as root; `cairnfs doctor` checks the rest"
-                    .to_owned(),
-            ),
-            _ => split(&self.to_string()).1,
-        };
+        let help = split(&self.to_string()).1;
         (of_mount(self), help)
     }
 
