@@ -1,4 +1,5 @@
 //! Several processes import, mount, remove and collect at once, without grace, and some are killed. Nothing that is referred to is lost.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;

@@ -315,6 +315,65 @@ fn space_can_be_reserved_punched_and_found() {
     mount.stop();
 }
 
+fn snapshot(mount: &TestMount, name: &str) -> cairnfs::snapshot::Report {
+    let request = cairnfs::snapshot::Request {
+        name: name.parse().unwrap(),
+        labels: Default::default(),
+        created_at: None,
+        parent: None,
+    };
+    cairnfs::snapshot::take(&mount.fs, &request, &mut |_| Ok(())).unwrap()
+}
+
+#[test]
+fn a_snapshot_disturbs_nothing_that_is_open() {
+    let mount = TestMount::writable(&Spec::new());
+    let path = mount.at("file");
+    fs::write(&path, pattern(LARGE)).unwrap();
+    fs::write(mount.at("written"), "before").unwrap();
+    let mut reader = File::open(&path).unwrap();
+    let map = Map::read(&reader);
+    let writer = OpenOptions::new().write(true).open(mount.at("written")).unwrap();
+
+    let report = snapshot(&mount, "first");
+    assert_eq!(report.being_written, ["written"]);
+    // The same bytes under another name: no need to send new opens elsewhere.
+    assert!(fs::read(&path).unwrap() == pattern(LARGE));
+    assert_eq!(mount.count("reopens_elsewhere"), 0);
+    writer.write_all_at(b"AFTER", 0).unwrap();
+    assert_eq!(fs::read_to_string(mount.at("written")).unwrap(), "AFTERe");
+
+    // What is written now must reach neither the store's blob nor those who have the old content open.
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"changed", 0).unwrap();
+    assert_eq!(mount.count("reopens_elsewhere"), 1);
+    assert_eq!(&fs::read(&path).unwrap()[..7], b"changed");
+    assert!(read_all(&mut reader) == pattern(LARGE));
+    assert_eq!(map.get(0), 0);
+    drop((map, reader, writer));
+    assert_blobs_are_unharmed(&mount);
+
+    let taken = cairnfs::vfs::Fs::read_only(&mount.bench.store, report.manifest).unwrap();
+    let shown = TestMount::mount(&mount.bench, Arc::new(taken), |_| {}, None);
+    assert!(fs::read(shown.at("file")).unwrap() == pattern(LARGE));
+    assert_eq!(fs::read_to_string(shown.at("written")).unwrap(), "before");
+    shown.stop();
+    mount.stop();
+}
+
+#[test]
+fn small_files_that_a_snapshot_made_clean_are_read_anew() {
+    let mount = TestMount::writable(&Spec::new().file("file", "base"));
+    assert_eq!(fs::read_to_string(mount.at("file")).unwrap(), "base");
+    fs::write(mount.at("file"), "next").unwrap();
+    snapshot(&mount, "first");
+    assert_eq!(fs::read_to_string(mount.at("file")).unwrap(), "next");
+    fs::write(mount.at("file"), "last").unwrap();
+    snapshot(&mount, "second");
+    assert_eq!(fs::read_to_string(mount.at("file")).unwrap(), "last");
+    assert_blobs_are_unharmed(&mount);
+    mount.stop();
+}
+
 #[test]
 fn privileges_go_when_somebody_else_writes() {
     let spec = ["written", "cut", "truncated"]

@@ -1,4 +1,5 @@
 //! Making and opening stores, layers' folders and mount records.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;
@@ -173,6 +174,8 @@ fn a_layer_without_its_description_is_an_error() {
         let error = store.layers().unwrap_err();
         assert!(matches!(&error, StoreError::BadLayer { path: named, .. } if *named == path), "{error}");
     }
+    store.remove_layer(&config.name).unwrap();
+    assert_eq!(store.layers().unwrap(), []);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Refs: set, moved, taken back, found by what a person types.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 #[path = "store_util/mod.rs"]
 mod util;

@@ -23,6 +23,7 @@ mod import;
 mod init;
 mod layers;
 mod log;
+mod log_writer;
 mod lookup;
 mod ls;
 mod mount;

@@ -46,10 +46,10 @@ pub enum MountError {
         source: io::Error,
     },
     /// The FUSE device is missing or closed.
-    #[error(
-        "can't open /dev/fuse: {source}; load the module with `modprobe fuse`, or in a container pass the device on (`--device /dev/fuse`)"
-    )]
+    #[error("can't open /dev/fuse: {source}; {remedy}")]
     NoDevice {
+        /// What to do.
+        remedy: &'static str,
         /// Why not.
         #[source]
         source: io::Error,

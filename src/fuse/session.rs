@@ -337,7 +337,15 @@ fn config(options: &MountOptions) -> Config {
 /// mount(2). `None`: it takes more privilege than this process has.
 fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<OwnedFd>, MountError> {
     let device = OpenOptions::new().read(true).write(true).open(DEVICE);
-    let device = device.map_err(|source| MountError::NoDevice { source })?;
+    let device = device.map_err(|source| {
+        let remedy = match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "give its users access, usually by `chmod 666 /dev/fuse`, or become root"
+            }
+            _ => "load the module with `modprobe fuse`, or in a container pass the device on (`--device /dev/fuse`)",
+        };
+        MountError::NoDevice { remedy, source }
+    })?;
     let allow_other = if options.allow_other { ",allow_other" } else { "" };
     let data = format!(
         "fd={},rootmode=40000,user_id={},group_id={},default_permissions{allow_other}",
@@ -357,13 +365,19 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
 }
 
 fn serve(session: Session<Adapter>, handle: MountHandle) -> Result<JoinHandle<io::Result<()>>, MountError> {
-    let path = handle.0.mountpoint.clone();
+    let mount = handle.clone();
     let run = move || {
         let outcome = session.run();
         handle.0.ended.store(true, SeqCst);
         outcome
     };
-    thread::Builder::new().name("fuse-session".into()).spawn(run).map_err(|source| MountError::Session { path, source })
+    thread::Builder::new().name("fuse-session".into()).spawn(run).map_err(|source| {
+        // The session went with the thread that wasn't made; what it served goes too.
+        if let Err(error) = mount.abort() {
+            tracing::warn!(%error, "can't remove the mount that can't be served");
+        }
+        MountError::Session { path: mount.mountpoint().to_owned(), source }
+    })
 }
 
 /// Closes a connection by the kernel's control filesystem, which is asked for if nobody has mounted it.

@@ -63,7 +63,7 @@ fn mark(store: &Store, options: &Options, progress: &dyn Fn(Progress)) -> Result
 }
 
 fn read(store: &Store, options: &Options) -> Result<(Roots, Vec<Root>), GcError> {
-    let all = store.roots().map_err(GcError::Roots)?;
+    let all = store.roots(options.grace).map_err(GcError::Roots)?;
     let todo = roots(&all, now_ms(), options.grace);
     Ok((all, todo))
 }
@@ -86,7 +86,7 @@ pub(super) fn still_missing(
     for _ in 0..ROUNDS {
         let trashed: HashSet<Digest> = store.trashed()?.into_iter().map(|one| one.digest).collect();
         // A dry run has brought nothing back. What any other has left in the trash is torn.
-        missing.retain(|digest| !(options.dry_run && trashed.contains(digest)) && !store.contains(*digest));
+        missing.retain(|digest| !(store.contains(*digest) || options.dry_run && trashed.contains(digest)));
         if missing.is_empty() {
             break;
         }

@@ -91,7 +91,8 @@ impl<'a> Collector<'a> {
         let mut attempts = 0;
         loop {
             let sweep = self.store.sweep()?;
-            let all = sweep.roots().map_err(GcError::Roots)?;
+            let started = Instant::now();
+            let all = sweep.roots(self.options.grace).map_err(GcError::Roots)?;
             let mut new = roots(&all, now_ms(), self.options.grace);
             new.retain(|root| !self.live.has_root(root));
             let locked = (new.is_empty() || attempts == POLITE).then_some(sweep);
@@ -99,7 +100,9 @@ impl<'a> Collector<'a> {
             if let Some(sweep) = locked {
                 // Without the lock, what can't be read may be of a root that went.
                 marked?;
-                return Ok(Batch { sweep, kept_since: kept_since(&all.leases), until: Instant::now() + BATCH });
+                // Where reading the roots takes long, a batch does more.
+                let until = Instant::now() + started.elapsed().max(BATCH);
+                return Ok(Batch { sweep, kept_since: kept_since(&all.leases), until });
             }
             attempts += 1;
         }
@@ -143,7 +146,7 @@ impl<'a> Collector<'a> {
         let mut others = Vec::new();
         let mut manifests = Vec::new();
         for trashed in self.store.trashed()? {
-            let manifest = self.store.is_manifest(trashed.digest)?;
+            let manifest = self.store.trashed_is_manifest(trashed)?;
             if manifest { manifests.push(trashed) } else { others.push(trashed) }
         }
         self.each_trashed(others.iter().chain(&manifests), Self::restore_live)?;

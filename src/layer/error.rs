@@ -32,7 +32,7 @@ pub enum LayerError {
     },
     /// The database failed while it was used.
     #[error(
-        "the layer database {path} failed: {source}; unmount and mount again once the cause is mended (a full disk, a bad device)"
+        "the layer database {path} failed: {source}; what was asked did not happen. It goes on by itself once the cause is mended: free space on the disk that holds it, or look at the kernel log for a failing device"
     )]
     Database {
         /// The `index` folder.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
+//!      /index.reserve  disk kept for removals on a full one (ballast)
 //!      /data/    content of dirty files                (data)
 //! ```
 //! A number without a record is clean: the base says what it is. A name without a record is what the base tree says.
@@ -14,6 +15,7 @@
 //! Recovery ([`Layer::open`] after a crash): inodes without names are reclaimed; data files that no record names are removed; after a
 //! power cut, files whose copy-up was not yet known to be on disk go back to the blob that they came from.
 
+mod ballast;
 mod data;
 mod db;
 mod error;

@@ -173,7 +173,9 @@ pub enum StoreError {
         holder: String,
     },
     /// A `layer.json` that is missing or can't be understood.
-    #[error("the layer's description at {path} can't be understood: {why}")]
+    #[error(
+        "the layer's description at {path} can't be understood: {why}; restore it, or remove the layer with `cairnfs rm layer`"
+    )]
     BadLayer {
         /// The file.
         path: PathBuf,

@@ -16,6 +16,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Why a ref changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -74,6 +75,15 @@ fn happened(lines: Vec<Change>, now: Option<Digest>) -> Vec<Change> {
     }
     changes.reverse();
     changes
+}
+
+/// Whether the last line may be younger than `grace`. A clock that was set back makes it young.
+pub(super) fn changed_within(store: &Store, name: &RefName, grace: Duration) -> Result<bool> {
+    // What file times and the clock may differ by.
+    const SLACK: Duration = Duration::from_secs(5);
+    let path = store.layout().history(name);
+    let changed = fs::metadata(&path).and_then(|stat| stat.modified()).context("stat", &path)?;
+    Ok(changed.elapsed().map_or(true, |age| age < grace.saturating_add(SLACK)))
 }
 
 /// Adds a line, on disk when this returns.

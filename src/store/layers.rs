@@ -230,9 +230,8 @@ impl Store {
         }
     }
 
-    /// Removes a layer with all that was written to it. Refused while somebody uses it.
-    pub fn remove_layer(&self, name: &LayerName) -> Result<LayerConfig> {
-        let config = self.layer(name)?;
+    /// Removes a layer with all that was written to it, also one whose description can't be read. Refused while somebody uses it.
+    pub fn remove_layer(&self, name: &LayerName) -> Result<()> {
         let lock = self.lock_layer(name, "being removed")?;
         let trashed = self.layout().trashed_layer(name, now_ms());
         let folder = self.layer_dir(name);
@@ -241,7 +240,7 @@ impl Store {
         drop(lock);
         // It is no layer any more; what can't be removed now is removed by a collection.
         let _ = fs::remove_dir_all(&trashed);
-        Ok(config)
+        Ok(())
     }
 
     fn no_layer(&self, name: &LayerName) -> StoreError {

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Who holds a lease.
@@ -99,7 +100,14 @@ impl Lease {
     pub fn keep(&self, manifest: Digest) -> Result<()> {
         let locked = self.store.shared()?;
         trash::restore_manifest(&self.store, manifest, &locked)?;
-        self.file.lock().write_all(&line(&Keep { keep: manifest })).context("write", &self.path)
+        let file = self.file.lock();
+        let end = file.metadata().context("stat", &self.path)?.len();
+        let written = file.write_all_at(&line(&Keep { keep: manifest }), end);
+        if written.is_err() {
+            // A part of a line would spoil the next one.
+            file.set_len(end).context("cut", &self.path)?;
+        }
+        written.context("write", &self.path)
     }
 
     /// When it began, in whole seconds since the epoch.
@@ -151,15 +159,33 @@ impl Store {
 
     /// All leases, those of dead owners included. A live one that can't be understood is an error, never left out.
     pub fn leases(&self) -> Result<Vec<LeaseInfo>> {
-        let folder = self.layout().leases();
         let mut leases = Vec::new();
-        for entry in fs::read_dir(&folder).context("list", &folder)? {
-            let path = entry.context("list", &folder)?.path();
-            if let Some((kind, millis)) = path.file_name().and_then(|name| parse_name(name.to_str()?)) {
-                leases.extend(read(&path, kind, millis)?);
-            }
+        for (path, kind, millis) in self.lease_files()? {
+            leases.extend(read(&path, kind, millis)?);
         }
         Ok(leases)
+    }
+
+    /// When the first of the writers began that died and whose leases are still there.
+    pub(super) fn writers_cut_off(&self) -> Result<Option<i64>> {
+        let mut first = None;
+        for (path, _, millis) in self.lease_files()?.into_iter().filter(|(_, kind, _)| *kind == LeaseKind::Writer) {
+            if open(&path)?.is_some_and(|(_, alive)| !alive) {
+                first = first.into_iter().chain([seconds(millis)]).min();
+            }
+        }
+        Ok(first)
+    }
+
+    fn lease_files(&self) -> Result<Vec<(PathBuf, LeaseKind, u64)>> {
+        let folder = self.layout().leases();
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).context("list", &folder)? {
+            let entry = entry.context("list", &folder)?;
+            let named = entry.file_name().to_str().and_then(parse_name);
+            files.extend(named.map(|(kind, millis)| (entry.path(), kind, millis)));
+        }
+        Ok(files)
     }
 }
 
@@ -169,10 +195,15 @@ fn parse_name(name: &str) -> Option<(LeaseKind, u64)> {
     Some((kind, rest.split_once('-')?.0.parse().ok()?))
 }
 
-/// `None` when it is gone by now.
-fn read(path: &Path, kind: LeaseKind, millis: u64) -> Result<Option<LeaseInfo>> {
-    let Some(mut file) = found(File::open(path)).context("open", path)? else { return Ok(None) };
+/// The file, and whether its owner lives. `None` when it is gone by now.
+fn open(path: &Path) -> Result<Option<(File, bool)>> {
+    let Some(file) = found(File::open(path)).context("open", path)? else { return Ok(None) };
     let alive = !flock::try_shared(&file).context("lock", path)?;
+    Ok(Some((file, alive)))
+}
+
+fn read(path: &Path, kind: LeaseKind, millis: u64) -> Result<Option<LeaseInfo>> {
+    let Some((mut file, alive)) = open(path)? else { return Ok(None) };
     let info = LeaseInfo { path: path.to_owned(), kind, started: seconds(millis), alive, keep: Vec::new() };
     if !alive {
         return Ok(Some(info));

@@ -91,3 +91,56 @@ impl Drop for Shared<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_stream_of_shared_holders_keeps_no_sweep_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let stop = AtomicBool::new(false);
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) && started.elapsed().as_secs() < 10 {
+                        let _held = store.shared().unwrap();
+                        std::thread::sleep(Duration::from_millis(2)); // so that some thread always holds it
+                    }
+                });
+            }
+            let swept = (0..20).all(|_| store.sweep().is_ok());
+            stop.store(true, Ordering::Relaxed);
+            assert!(swept);
+        });
+        assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn shared_and_exclusive_exclude_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let (mut inside, shared) = (0, std::sync::atomic::AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let _held = store.shared().unwrap();
+                        shared.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        shared.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            for _ in 0..100 {
+                let _held = store.sweep().unwrap();
+                inside += shared.load(Ordering::SeqCst);
+            }
+        });
+        assert_eq!(inside, 0);
+    }
+}

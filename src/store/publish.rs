@@ -126,3 +126,43 @@ fn unwritable(layout: &Layout, source: io::Error) -> StoreError {
         _ => StoreError::io("create a file in", layout.root(), source),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both kinds of pending files do the same.
+    #[test]
+    fn pending_files_appear_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let to = store.layout().lease("file");
+        let left = || fs::read_dir(store.layout().tmp()).unwrap().count();
+        for create in [Pending::create, Pending::create_named] {
+            let write = |text: &str| {
+                let mut pending = create(&store).unwrap();
+                pending.file.write_all(text.as_bytes()).unwrap();
+                pending
+            };
+            assert!(write("one").publish_new(&to).unwrap());
+            assert!(!write("two").publish_new(&to).unwrap());
+            assert_eq!(fs::read_to_string(&to).unwrap(), "one");
+            write("three").publish_over(&store, &to).unwrap();
+            assert_eq!(fs::read_to_string(&to).unwrap(), "three");
+            drop(write("never"));
+            assert_eq!(left(), 0);
+            fs::remove_file(&to).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_collection_leaves_a_pending_file_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let pending = Pending::create_named(&store).unwrap();
+        assert_eq!(store.sweep().unwrap().tidy_tmp().unwrap(), 0);
+        assert!(pending.publish_new(&store.layout().lease("file")).unwrap());
+        fs::write(store.layout().tmp_file("left"), "").unwrap();
+        assert_eq!(store.sweep().unwrap().tidy_tmp().unwrap(), 1);
+    }
+}

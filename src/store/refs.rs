@@ -69,16 +69,22 @@ impl Store {
     /// Takes back the last move or removal of a ref; done again, the one before it. Returns what the ref names now. What it named must
     /// still be in the store or its trash.
     pub fn undo_ref(&self, name: &RefName) -> Result<Digest> {
-        let before = previous(&self.ref_history(name)?);
-        let target = before.ok_or_else(|| StoreError::NothingToUndo { name: name.to_string() })?;
-        let too_late =
-            |source| StoreError::UndoTooLate { name: name.to_string(), digest: target, source: Box::new(source) };
-        let lease = self.lease("undo", &[target]).map_err(too_late)?;
-        self.check_closure(target).map_err(too_late)?;
-        self.sync()?;
-        change(self, name, Some(target), Operation::Undo)?;
-        drop(lease);
-        Ok(target)
+        loop {
+            let before = previous(&self.ref_history(name)?);
+            let target = before.ok_or_else(|| StoreError::NothingToUndo { name: name.to_string() })?;
+            let too_late =
+                |source| StoreError::UndoTooLate { name: name.to_string(), digest: target, source: Box::new(source) };
+            let _lease = self.lease("undo", &[target]).map_err(too_late)?;
+            self.check_closure(target).map_err(too_late)?;
+            self.sync()?;
+            let lock = lock_exclusive(self)?;
+            let now = read(self, name)?;
+            // Another may have changed the ref since.
+            if previous(&history::read(self, name, now)?) == Some(target) {
+                change_locked(self, name, Some(target), Operation::Undo, &lock)?;
+                return Ok(target);
+            }
+        }
     }
 
     /// Checks that a manifest and all that it reaches are there, without reading blobs.
@@ -121,7 +127,17 @@ fn lock_exclusive(store: &Store) -> Result<RefsLock> {
 
 /// Makes, moves or removes a ref. Returns what it named before. The caller holds a lease that keeps `new`, which is durable.
 pub(super) fn change(store: &Store, name: &RefName, new: Option<Digest>, op: Operation) -> Result<Option<Digest>> {
-    let _lock = lock_exclusive(store)?;
+    let lock = lock_exclusive(store)?;
+    change_locked(store, name, new, op, &lock)
+}
+
+fn change_locked(
+    store: &Store,
+    name: &RefName,
+    new: Option<Digest>,
+    op: Operation,
+    _lock: &RefsLock,
+) -> Result<Option<Digest>> {
     let old = read(store, name)?;
     if old == new {
         return Ok(old);

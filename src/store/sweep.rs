@@ -16,6 +16,7 @@ use crate::sys::flock;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that can keep an object, as it is at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,16 +56,20 @@ impl Store {
         Ok(Sweep { store: self, _store_lock: store_lock, refs_lock })
     }
 
-    /// The roots, read without the store lock: for a plan.
-    pub fn roots(&self) -> Result<Roots> {
+    /// The roots, read without the store lock: for a plan. Changes of refs are of interest for `grace`; older ones may be left out.
+    pub fn roots(&self, grace: Duration) -> Result<Roots> {
         let refs_lock = lock_shared(self)?;
-        self.read_roots(&refs_lock)
+        self.read_roots(grace, &refs_lock)
     }
 
-    fn read_roots(&self, refs_lock: &RefsLock) -> Result<Roots> {
+    fn read_roots(&self, grace: Duration, refs_lock: &RefsLock) -> Result<Roots> {
         let (leases, layers, refs) = (self.leases()?, self.layers()?, self.refs_locked(refs_lock)?);
         let mut changes = Vec::new();
-        for name in self.histories_locked(refs_lock)? {
+        let names = if grace.is_zero() { Vec::new() } else { self.histories_locked(refs_lock)? };
+        for name in names {
+            if !history::changed_within(self, &name, grace)? {
+                continue;
+            }
             changes.extend(history::lines(self, &name)?.into_iter().map(|change| (name.clone(), change)));
         }
         Ok(Roots { leases, layers, refs, changes })
@@ -95,6 +100,15 @@ impl Store {
         Ok(all)
     }
 
+    /// Whether an object in the trash is a manifest; `false` when it is gone.
+    pub fn trashed_is_manifest(&self, trashed: Trashed) -> Result<bool> {
+        let path = self.layout().trashed(trashed.batch, trashed.digest);
+        match found(File::open(&path)).context("open", &path)? {
+            Some(mut file) => trash::is_manifest(&mut file, &path),
+            None => Ok(false),
+        }
+    }
+
     /// Removes what is left of removed layers. What can't be removed stays for the next time.
     pub fn remove_trashed_layers(&self) {
         for (_, path) in
@@ -123,9 +137,9 @@ fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 impl Sweep<'_> {
-    /// The roots as they are now.
-    pub fn roots(&self) -> Result<Roots> {
-        self.store.read_roots(&self.refs_lock)
+    /// The roots as they are now. Changes of refs are of interest for `grace`; older ones may be left out.
+    pub fn roots(&self, grace: Duration) -> Result<Roots> {
+        self.store.read_roots(grace, &self.refs_lock)
     }
 
     /// Size and age of an object; `None` when it isn't there.
@@ -136,6 +150,10 @@ impl Sweep<'_> {
     /// Moves an object into the trash. `false` when it isn't there.
     pub fn discard(&self, digest: Digest, batch: u64) -> Result<bool> {
         let (from, to) = (self.store.object_path(digest), self.store.layout().trashed(batch, digest));
+        if found(fs::rename(&from, &to)).context("discard", &from)?.is_some() {
+            return Ok(true);
+        }
+        // It is gone, or it is the first of its folder.
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).context("create", folder)?;
         }

@@ -43,9 +43,11 @@ pub struct Writer {
     disk: File,
     /// Objects put, or relied on, so far.
     put: AtomicU64,
-    /// How many of them the last barrier made durable.
-    synced: Mutex<u64>,
+    /// How many of them the last barrier made durable; nothing once a barrier has failed, for the kernel tells of lost writes once only.
+    synced: Mutex<Option<u64>>,
     lease_durable: Mutex<bool>,
+    /// Manifests that were put, and so are made durable by a barrier.
+    manifests: Mutex<Vec<Digest>>,
     /// Objects not older than this are hashed before they are relied on.
     suspect_since: Option<i64>,
     /// Devices that reflinks were tried from in vain.
@@ -61,8 +63,7 @@ enum Found {
 impl Store {
     /// Takes a writing lease: from now until the writer is dropped, a collection keeps every object newer than this moment.
     pub fn writer(&self, purpose: &str) -> Result<Writer> {
-        let dead = |lease: &super::LeaseInfo| lease.kind == LeaseKind::Writer && !lease.alive;
-        let suspect_since = self.leases()?.iter().filter(|lease| dead(lease)).map(|lease| lease.started).min();
+        let suspect_since = self.writers_cut_off()?;
         let disk = File::open(self.path()).context("open", self.path())?;
         let lease = Lease::take(self, LeaseKind::Writer, purpose, &[])?;
         Ok(Writer {
@@ -70,8 +71,9 @@ impl Store {
             lease,
             disk,
             put: AtomicU64::new(0),
-            synced: Mutex::new(0),
+            synced: Mutex::new(Some(0)),
             lease_durable: Mutex::new(false),
+            manifests: Mutex::default(),
             suspect_since,
             cannot_reflink: Mutex::default(),
         })
@@ -150,7 +152,9 @@ impl Writer {
     /// Encodes, stores and returns a manifest.
     pub fn put_manifest(&self, manifest: &Manifest) -> Result<Digest> {
         manifest.check().map_err(|source| StoreError::Encode { what: "the manifest", source })?;
-        Ok(self.put_bytes(&manifest.encode())?.digest)
+        let digest = self.put_bytes(&manifest.encode())?.digest;
+        self.manifests.lock().push(digest);
+        Ok(digest)
     }
 
     /// Makes all that was put, or found to be there already, durable: one `syncfs` of the store's filesystem.
@@ -158,18 +162,24 @@ impl Writer {
         // Held throughout: who finds nothing to sync must not return before the sync of another thread is done.
         let mut synced = self.synced.lock();
         let put = self.put.load(Ordering::Acquire);
-        if *synced != put {
-            syncfs::syncfs(&self.disk).context("sync", self.store.path())?;
-            *synced = put;
+        if *synced == Some(put) {
+            return Ok(());
         }
-        Ok(())
+        let outcome = match *synced {
+            Some(_) => syncfs::syncfs(&self.disk),
+            None => Err(io::Error::other("an earlier attempt failed, and what was written may be lost")),
+        };
+        *synced = outcome.as_ref().ok().map(|()| put);
+        outcome.context("sync", self.store.path())
     }
 
     /// Points `name` at a manifest, atomically and durably; remembers what it named before, and returns it. Everything that was put is made
     /// durable first. A manifest that this writer didn't put must be in the store, or in its trash.
     pub fn set_ref(&self, name: &RefName, manifest: Digest) -> Result<Option<Digest>> {
         self.lease.keep(manifest)?;
-        self.count();
+        if !self.manifests.lock().contains(&manifest) {
+            self.count();
+        }
         self.barrier()?;
         refs::change(&self.store, name, Some(manifest), Operation::Set)
     }

@@ -124,7 +124,7 @@ impl Fs {
         if found.record.kind() == Kind::Dir {
             return Err(VfsError::IsDir);
         }
-        let mut batch = upper.layer.db().batch();
+        let mut batch = upper.layer.db().freeing_batch();
         self.detach(&mut batch, parent, name)?;
         drop_link(&mut batch, found);
         touch(&mut dir, 0);
@@ -139,7 +139,7 @@ impl Fs {
         let mut dir = self.live_dir(parent)?;
         let found = self.find(parent, name)?.ok_or(VfsError::NotFound)?;
         let ino = found.ino;
-        let mut batch = upper.layer.db().batch();
+        let mut batch = upper.layer.db().freeing_batch();
         self.detach(&mut batch, parent, name)?;
         self.drop_dir(upper, &mut batch, found)?;
         touch(&mut dir, -1);

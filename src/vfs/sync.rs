@@ -135,7 +135,7 @@ impl Fs {
             return Ok(());
         }
         let generation = record.data_generation();
-        let mut batch = upper.layer.db().batch();
+        let mut batch = upper.layer.db().freeing_batch();
         if ino.is_linked_range() {
             batch.put_inode(ino, &record.tombstone());
         } else {
