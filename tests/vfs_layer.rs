@@ -622,3 +622,22 @@ fn a_layer_that_lost_its_database_is_not_taken_for_an_empty_one() {
     assert!(matches!(error, LayerError::Open { .. }), "{error}");
     assert!(!bench.layer_path().join("index").exists(), "nothing is made in its place");
 }
+
+#[test]
+fn a_layer_without_its_database_is_damaged_and_not_new() {
+    let bench = Bench::new();
+    {
+        let fs = bench.open();
+        mkdir(&fs, "d");
+        fs.close().unwrap();
+    }
+    let index = bench.layer_path().join("index");
+    fs::rename(&index, bench.layer_path().join("away")).unwrap();
+    let error = Layer::open(&bench.layer_path()).unwrap_err();
+    assert!(error.to_string().contains("is gone"), "{error}");
+    fs::create_dir(&index).unwrap();
+    assert!(Layer::open(&bench.layer_path()).is_err(), "nor is an empty folder a database");
+    fs::remove_dir(&index).unwrap();
+    fs::rename(bench.layer_path().join("away"), &index).unwrap();
+    assert!(find(&bench.open(), "d").is_some());
+}

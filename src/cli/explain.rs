@@ -159,6 +159,7 @@ fn of_class(class: ErrorClass) -> Exit {
 
 fn of_layer(error: &LayerError) -> Exit {
     match error {
+        LayerError::Gone { .. } => Exit::Corrupt,
         LayerError::Version { .. } => Exit::Refused,
         LayerError::Open { .. } | LayerError::Record { .. } => Exit::Corrupt,
         LayerError::Database { .. } | LayerError::Data { .. } => Exit::Failed,
