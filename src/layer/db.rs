@@ -134,7 +134,13 @@ impl Db {
     /// Makes `changes`, all or none. `freeing`: they give space back, so the reserve may be used for them.
     fn commit(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
         let source = match self.handles()?.commit(changes) {
-            Ok(()) => return Ok(self.ballast_after(freeing)),
+            Ok(()) => {
+                // What gave space back may have made room for the reserve.
+                if freeing {
+                    self.ballast.take();
+                }
+                return Ok(());
+            }
             Err(source) => source,
         };
         *self.handles.write() = None;
@@ -145,13 +151,6 @@ impl Db {
             return self.handles()?.commit(changes).map_err(|e| self.failed(e));
         }
         Err(self.failed(source))
-    }
-
-    /// What gave space back may have made room for the reserve.
-    fn ballast_after(&self, freeing: bool) {
-        if freeing {
-            self.ballast.take();
-        }
     }
 
     fn failed(&self, source: fjall::Error) -> LayerError {

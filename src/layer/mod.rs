@@ -57,7 +57,15 @@ pub struct Layer {
 impl Layer {
     /// Opens the layer in folder `path`, or makes an empty one there; recovers it when it wasn't closed.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        let db = Db::open(&path.join("index"))?;
+        let index = path.join("index");
+        // `data` is made after `index`: where it is alone the database was lost, and an empty one would hide all that was written.
+        if path.join("data").exists() && !index.exists() {
+            return Err(LayerError::Open {
+                path: index,
+                source: fjall::Error::Io(std::io::ErrorKind::NotFound.into()),
+            });
+        }
+        let db = Db::open(&index)?;
         let data = DataDir::open(path.join("data"))?;
         let found = db.meta_number(KEY_FORMAT)?;
         if let Some(found) = found.filter(|&found| found != FORMAT) {
