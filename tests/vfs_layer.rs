@@ -7,7 +7,7 @@
 
 use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
 use cairnfs::ingest::{ImportOptions, Progress, import_dir};
-use cairnfs::layer::{Layer, LayerError};
+use cairnfs::layer::Layer;
 use cairnfs::snapshot::{self, ChangeKind};
 use cairnfs::store::Store;
 use cairnfs::vfs::{
@@ -608,19 +608,6 @@ fn holes_stay_holes_when_a_file_is_copied_up() {
     assert_eq!(attr.size, 64 << 20);
     assert!(attr.blocks * 512 < 1 << 20, "{} blocks", attr.blocks);
     assert!(sparse.metadata().unwrap().blocks() > 0);
-}
-
-#[test]
-fn a_layer_that_lost_its_database_is_not_taken_for_an_empty_one() {
-    let bench = Bench::new();
-    let fs = bench.open();
-    write(&fs, "a/b/c", 0, "changed");
-    fs.close().unwrap();
-    drop(fs);
-    fs::remove_dir_all(bench.layer_path().join("index")).unwrap();
-    let error = Layer::open(&bench.layer_path()).unwrap_err();
-    assert!(matches!(error, LayerError::Open { .. }), "{error}");
-    assert!(!bench.layer_path().join("index").exists(), "nothing is made in its place");
 }
 
 #[test]
