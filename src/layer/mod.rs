@@ -29,7 +29,7 @@ pub use error::LayerError;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
 pub use recovery::Recovered;
 
-use crate::vfs::Ino;
+use crate::format::Ino;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +60,10 @@ impl Layer {
         let index = path.join("index");
         // `data` is made after `index`: where it is alone the database was lost, and an empty one would hide all that was written.
         if path.join("data").exists() && !index.exists() {
-            return Err(LayerError::Open { path: index, source: fjall::Error::Io(std::io::ErrorKind::NotFound.into()) });
+            return Err(LayerError::Open {
+                path: index,
+                source: fjall::Error::Io(std::io::ErrorKind::NotFound.into()),
+            });
         }
         let db = Db::open(&index)?;
         let data = DataDir::open(path.join("data"))?;
