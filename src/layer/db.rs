@@ -22,6 +22,9 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Cache of table blocks.
 const CACHE_BYTES: u64 = 4 << 20;
 
+/// The file that every fjall database has.
+pub const VERSION_FILE: &str = "version";
+
 /// An open database.
 pub struct Db {
     path: PathBuf,
