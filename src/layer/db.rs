@@ -11,8 +11,7 @@
 use super::ballast::Ballast;
 use super::error::LayerError;
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
-use crate::format::Name;
-use crate::vfs::Ino;
+use crate::format::{Ino, Name};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};

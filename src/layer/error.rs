@@ -1,7 +1,7 @@
 //! What a layer can fail with.
 
 use super::record::BadRecord;
-use crate::vfs::Ino;
+use crate::format::Ino;
 use std::io;
 use std::path::PathBuf;
 

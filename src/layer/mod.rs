@@ -30,7 +30,7 @@ pub use error::LayerError;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
 pub use recovery::Recovered;
 
-use crate::vfs::Ino;
+use crate::format::Ino;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,9 +5,9 @@
 
 use super::error::{Result, VfsError};
 use super::open::Opened;
-use super::types::{Attr, Caller, ContentKey, Ino, Make, OpenMode, RenameMode};
+use super::types::{Attr, Caller, ContentKey, Make, OpenMode, RenameMode};
 use super::{Fs, Upper, acl};
-use crate::format::{Kind, Meta, Mode, Name, Timestamp, Xattrs};
+use crate::format::{Ino, Kind, Meta, Mode, Name, Timestamp, Xattrs};
 use crate::layer::{Batch, Body, DataId, FileContent, InodeRecord};
 
 /// Names that one inode can have (ext4's limit is 65,000).
