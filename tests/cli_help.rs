@@ -60,7 +60,12 @@ fn the_help_lists_every_command_and_the_exit_codes() {
     for code in ["0  done", "2  usage", "3  not found", "4  refused", "5  corruption", "32 mount failure"] {
         assert!(text.contains(code), "{code}");
     }
-    assert!(help(&["mount", "--help"]).contains("32 mount failure"));
+    let mount = help(&["mount", "--help"]);
+    assert!(
+        mount.contains("32 mount failure") && mount.contains("SIGTERM") && mount.contains("ctl=rw|ro|off"),
+        "{mount}"
+    );
+    assert!(help(&["stats", "--help"]).contains("layer_dirty_directories"));
     assert!(help(&["--version"]).starts_with("cairnfs 0."));
 }
 

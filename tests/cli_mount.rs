@@ -38,7 +38,9 @@ fn a_read_only_mount_answers_when_the_command_returns() {
         (&"ro".into(), &"live".into(), &"debian".into())
     );
     assert!(world.run(&["mounts"]).contains(mnt.to_str().unwrap()));
-    world.run(&["umount", world.str("mnt")]);
+    symlink(&mnt, world.path("link")).unwrap();
+    world.run(&["stats", world.str("link")]);
+    world.run(&["umount", world.str("link")]);
     assert_eq!(table_line(&mnt), None);
     assert!(world.mounts().is_empty());
     assert_eq!(fs::read_dir(world.path("store/run")).unwrap().count(), 0, "nothing is left in run/");
@@ -173,6 +175,39 @@ fn a_dead_mount_is_shown_cleared_away_and_nothing_is_lost() {
     assert!(world.mounts().is_empty());
     world.mount("mnt", &["--layer", "work"]);
     assert_eq!(fs::read_to_string(mnt.join("kept")).unwrap(), "kept\n");
+    // cleared away by umount(8), its record goes with the next mount
+    let pid = i32::try_from(world.mounts()[0]["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait_for("the record is dead", || world.mounts()[0]["state"] == "dead");
+    nix::mount::umount(&mnt).unwrap();
+    world.mount("other", &[]);
+    assert_eq!(world.mounts().len(), 1);
+}
+
+#[test]
+fn the_process_in_the_background_holds_nothing_of_the_command() {
+    let world = World::new();
+    let script = format!(
+        "{} mount -q debian {} 9>&1 >/dev/null 2>&1 </dev/null",
+        env!("CARGO_BIN_EXE_cairnfs"),
+        world.dir("mnt")
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .env("CAIRNFS_STORE", world.path("store"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdout.take().unwrap();
+    assert!(child.wait().unwrap().success());
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(std::io::copy(&mut pipe, &mut std::io::sink()).is_ok()));
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true), "nobody holds the pipe open any more");
+    let pid = world.mounts()[0]["pid"].to_string();
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session: Vec<&str> = status.rsplit_once(") ").unwrap().1.split(' ').collect();
+    assert_eq!(session[3], pid, "it leads a session of its own");
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), Path::new("/"));
 }
 
 #[test]

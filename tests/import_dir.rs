@@ -1,4 +1,9 @@
 //! Directories in and out: everything kept, the same manifest whatever happens around it, and errors that name what is wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 mod ingest_util;
 
@@ -307,7 +312,7 @@ fn what_cannot_be_read_is_named() {
     fs::set_permissions(lab.temp.path(), PermissionsExt::from_mode(0o755)).unwrap();
     write(&source.join("open"), b"");
     write(&source.join("closed"), b"");
-    fs::set_permissions(source.join("closed"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(source.join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
     let store = lab.dir("theirs");
     std::os::unix::fs::chown(&store, Some(65534), Some(65534)).unwrap();
     let binary = std::env::current_exe().unwrap();

@@ -1,4 +1,9 @@
 //! Archives of GNU tar in all its forms: the same manifest as from the directory that they were made of.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 mod ingest_util;
 

@@ -70,7 +70,6 @@ fn cut(disk: &Disk, flush_log: bool) {
     verify(&store, kept);
     let damaged =
         |store: &Store| util::objects(store).into_iter().filter(|one| store.verify_object(*one).is_err()).count();
-    println!("{} flush_log={flush_log}: {} torn", disk.at.display(), damaged(&store));
     let writer = store.writer("again").unwrap();
     for digest in put_all(&writer) {
         store.verify_object(digest).unwrap();

@@ -1,4 +1,9 @@
 //! The kernel-free filesystem over a real store and a real layer: no mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
 use cairnfs::ingest::{ImportOptions, Progress, import_dir};
@@ -603,4 +608,23 @@ fn holes_stay_holes_when_a_file_is_copied_up() {
     assert_eq!(attr.size, 64 << 20);
     assert!(attr.blocks * 512 < 1 << 20, "{} blocks", attr.blocks);
     assert!(sparse.metadata().unwrap().blocks() > 0);
+}
+
+#[test]
+fn a_layer_without_its_database_is_damaged_and_not_new() {
+    let bench = Bench::new();
+    {
+        let fs = bench.open();
+        mkdir(&fs, "d");
+        fs.close().unwrap();
+    }
+    let index = bench.layer_path().join("index");
+    fs::rename(&index, bench.layer_path().join("away")).unwrap();
+    let error = Layer::open(&bench.layer_path()).unwrap_err();
+    assert!(error.to_string().contains("is gone"), "{error}");
+    fs::create_dir(&index).unwrap();
+    assert!(Layer::open(&bench.layer_path()).is_err(), "nor is an empty folder a database");
+    fs::remove_dir(&index).unwrap();
+    fs::rename(bench.layer_path().join("away"), &index).unwrap();
+    assert!(find(&bench.open(), "d").is_some());
 }

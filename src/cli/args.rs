@@ -19,7 +19,7 @@ Examples:
   cairnfs import rootfs.tar.zst debian          a root filesystem into the store, as ref `debian`
   cairnfs mount debian /mnt                     read-only
   cairnfs mount debian /mnt --layer work        writable; the layer `work` keeps what changes
-  cairnfs snapshot /mnt debian-tools       the layer's changes as a new manifest
+  cairnfs snapshot /mnt debian-tools            the layer's changes as a new manifest
   cat /mnt/.ctl/stats; echo gc > /mnt/.ctl/cmd  figures, and a collection, from inside
   cairnfs umount /mnt
 
@@ -63,46 +63,45 @@ pub struct Global {
     pub color: ColorChoice,
 }
 
-/// The commands.
+/// The commands: one line each here; the long description is with each command's options.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Make a store
+    #[command(about = "Make a store")]
     Init(init::Args),
-    /// Bring a directory or tar archive into the store
+    #[command(about = "Bring a directory or tar archive into the store")]
     Import(import::Args),
-    /// Write a manifest out as a directory or tar archive
+    #[command(about = "Write a manifest out as a directory or tar archive")]
     Export(export::Args),
-    /// Mount a manifest, read-only or with a writable layer
+    #[command(about = "Mount a manifest, read-only or with a writable layer")]
     Mount(mount::Args),
-    /// Unmount, and wait until everything is written
+    #[command(about = "Unmount, and wait until everything is written")]
     Umount(umount::Args),
-    /// Make a new manifest of a layer
+    #[command(about = "Make a new manifest of a layer")]
     Snapshot(snapshot::Args),
-    /// List, set, and take back refs
+    #[command(about = "List, set, and take back refs")]
     Refs(refs::Args),
-    /// List layers
+    #[command(about = "List layers")]
     Layers(layers::Args),
-    /// List mounts
+    #[command(about = "List mounts")]
     Mounts(mounts::Args),
-    /// Remove a ref or a layer
+    #[command(about = "Remove a ref or a layer")]
     Rm(rm::Args),
-    /// Describe a ref, manifest, object or layer
+    #[command(about = "Describe a ref, manifest, object or layer")]
     Show(show::Args),
-    /// List a directory of a manifest
+    #[command(about = "List a directory of a manifest")]
     Ls(ls::Args),
-    /// Print a file or object of the store
+    #[command(about = "Print a file or object of the store")]
     Cat(cat::Args),
-    /// What a layer changed against its base
+    #[command(about = "What a layer changed against its base")]
     Diff(diff::Args),
-    /// Collect garbage
+    #[command(about = "Collect garbage")]
     Gc(gc::Args),
-    /// The figures of a mount
+    #[command(about = "The figures of a mount")]
     Stats(stats::Args),
-    /// Check what this machine can do, and say how to mend what it can't
+    #[command(about = "Check what this machine can do, and say how to mend what it can't")]
     Doctor(doctor::Args),
-    /// Print a completion script for a shell
+    #[command(about = "Print a completion script for a shell")]
     Completions(generate::CompletionArgs),
-    /// Write the man pages into a directory
-    #[command(hide = true)]
+    #[command(about = "Write the man pages into a directory", hide = true)]
     Man(generate::ManArgs),
 }

@@ -78,7 +78,7 @@ pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let text = error.to_string();
+        let text = error.to_string().trim_end().to_owned();
         if !texts.iter().any(|outer| outer.contains(&text)) {
             texts.push(text);
         }

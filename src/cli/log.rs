@@ -13,7 +13,7 @@ pub const VARIABLE: &str = "CAIRNFS_LOG";
 pub fn start(filter: Option<&str>, verbose: u8, daemon: bool) -> Result<()> {
     let level = match (verbose, daemon) {
         (0, false) => "warn",
-        (0, true) | (1, _) => "info",
+        (0, true) | (1, _) => "info,fjall=warn,lsm_tree=warn",
         (2, _) => "debug",
         _ => "trace",
     };

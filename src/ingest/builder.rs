@@ -74,6 +74,9 @@ enum Slot {
     Link(LinkId),
 }
 
+/// A directory whose tree is stored: where its entry goes (nowhere for the root), its metadata, and the tree.
+type Stored = (Option<(DirId, usize)>, Meta, Subtree);
+
 impl<'a> TreeBuilder<'a> {
     pub(crate) fn new(writer: &'a Writer, tally: &'a Tally) -> Self {
         Self { writer, tally, state: Mutex::default() }
@@ -189,7 +192,7 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    fn store(&self, dir: Dir) -> Result<(Option<(DirId, usize)>, Meta, Subtree), IngestError> {
+    fn store(&self, dir: Dir) -> Result<Stored, IngestError> {
         let mut entries = Vec::with_capacity(dir.entries.len());
         for (name, slot) in dir.entries {
             match slot {

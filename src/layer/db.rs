@@ -11,8 +11,7 @@
 use super::ballast::Ballast;
 use super::error::LayerError;
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
-use crate::format::Name;
-use crate::vfs::Ino;
+use crate::format::{Ino, Name};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};
@@ -22,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Cache of table blocks.
 const CACHE_BYTES: u64 = 4 << 20;
+
+/// The file that every fjall database has.
+pub const VERSION_FILE: &str = "version";
 
 /// An open database.
 pub struct Db {
@@ -134,7 +136,13 @@ impl Db {
     /// Makes `changes`, all or none. `freeing`: they give space back, so the reserve may be used for them.
     fn commit(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
         let source = match self.handles()?.commit(changes) {
-            Ok(()) => return Ok(self.ballast_after(freeing)),
+            Ok(()) => {
+                // What gave space back may have made room for the reserve.
+                if freeing {
+                    self.ballast.take();
+                }
+                return Ok(());
+            }
             Err(source) => source,
         };
         *self.handles.write() = None;
@@ -145,13 +153,6 @@ impl Db {
             return self.handles()?.commit(changes).map_err(|e| self.failed(e));
         }
         Err(self.failed(source))
-    }
-
-    /// What gave space back may have made room for the reserve.
-    fn ballast_after(&self, freeing: bool) {
-        if freeing {
-            self.ballast.take();
-        }
     }
 
     fn failed(&self, source: fjall::Error) -> LayerError {

@@ -6,12 +6,13 @@
 //! reflink   share extents between files          tmpfile   files without a name
 //! rename    without replacing, and exchanging    syncfs    make a whole filesystem durable
 //! flock     locks that die with their owner      times     set modification times
-//! lease     who can write a file
+//! lease     who can write a file                 daemon    letting go of what was inherited
 //! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
 pub mod at;
 pub mod copy;
+pub mod daemon;
 pub mod flock;
 pub mod lease;
 pub mod reflink;

@@ -30,6 +30,7 @@ def one(context, case):
     """Gives the case a store of its own with a small tree in it, as ref `base`."""
     cairn = context.fresh_store("bad")
     source = context.path("bad-source")
+    shutil.rmtree(context.path("bad-out"), ignore_errors=True)
     shutil.rmtree(source, ignore_errors=True)
     os.makedirs(f"{source}/dir/below")
     os.makedirs(f"{source}/fine")

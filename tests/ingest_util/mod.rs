@@ -1,5 +1,6 @@
 //! Trees with every kind of object, stores that vanish, and comparisons by programs that aren't ours.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 use cairnfs::format::Digest;
 use cairnfs::ingest::{

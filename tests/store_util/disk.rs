@@ -1,4 +1,5 @@
 //! Filesystems of several kinds, in image files on loop devices.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -84,8 +84,9 @@ fn remove(log: &Path) {
 pub(super) struct Background(());
 
 impl Background {
-    /// Leaves the terminal's session, so that it can't be stopped from there.
+    /// Leaves the terminal's session, so that it can't be stopped from there, and lets go of all that was inherited.
     pub(super) fn enter() -> Self {
+        crate::sys::daemon::close_inherited();
         // it fails only for a process that leads its group already, as one started from a shell with -f would
         let _ = setsid();
         // nothing keeps the directory from being unmounted or removed

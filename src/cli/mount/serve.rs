@@ -71,6 +71,7 @@ fn open(plan: &Plan) -> Result<Store> {
 
 fn begin(plan: &Plan, store: &Store, id: String) -> Result<Served> {
     check_places(plan, store)?;
+    forget_dead(store);
     let doing = || plan.doing();
     let manifest = store.resolve(&plan.reference).doing(doing)?;
     let purpose = format!("mounted on {}", plan.mountpoint.display());
@@ -92,6 +93,17 @@ fn begin(plan: &Plan, store: &Store, id: String) -> Result<Served> {
                 let _ = store.remove_layer(name);
             }
             served
+        }
+    }
+}
+
+/// Clears away what processes that died left in `run/`, once their mounts are gone too.
+fn forget_dead(store: &Store) {
+    let (Ok(table), Ok(mounts)) = (crate::fuse::mounts(), store.mounts()) else { return };
+    let seen = |place: &Path| table.iter().any(|mount| mount.mountpoint == place);
+    for mount in mounts.iter().filter(|mount| !mount.alive && !seen(&mount.record.mountpoint)) {
+        if let Err(error) = store.forget_dead_mount(&mount.record.id) {
+            tracing::warn!(%error, "can't clear away the record of a dead mount");
         }
     }
 }
