@@ -5,12 +5,11 @@ use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
 use super::mounts;
 use crate::control::client;
+use crate::fuse;
 use crate::store::{MountInfo, Store};
-use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
 use serde_json::json;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
@@ -83,13 +82,16 @@ fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<Moun
 }
 
 fn detach(path: &Path, lazy: bool) -> Result<()> {
-    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-    match umount2(path, flags | MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::EPERM) if !nix::unistd::geteuid().is_root() => by_fusermount(path, lazy),
-        Err(Errno::EBUSY) => Err(busy(path)),
-        Err(errno) => Err(Error::of(format!("unmount {}", path.display()), &std::io::Error::from(errno))),
-    }
+    let outcome = if lazy { fuse::detach(path) } else { fuse::unmount(path) };
+    outcome.map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => busy(path),
+        // the helper doesn't say why it refuses; nearly always something uses the mount
+        io::ErrorKind::PermissionDenied if !nix::unistd::geteuid().is_root() => busy(path),
+        io::ErrorKind::NotFound => {
+            Error::of(format!("unmount {}", path.display()), &error).help("install the package `fuse3`, or run as root")
+        }
+        _ => Error::of(format!("unmount {}", path.display()), &error),
+    })
 }
 
 fn busy(path: &Path) -> Error {
@@ -118,18 +120,6 @@ fn users(path: &Path) -> Vec<String> {
     }
     users.truncate(5);
     users
-}
-
-fn by_fusermount(path: &Path, lazy: bool) -> Result<()> {
-    let mut command = Command::new("fusermount3");
-    command.arg("-u").arg("-q").args(lazy.then_some("-z")).arg("--").arg(path);
-    let output = command.output().map_err(|error| {
-        Error::of(format!("unmount {}", path.display()), &error).help("install the package `fuse3`, or run as root")
-    })?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(busy(path)),
-    }
 }
 
 fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
