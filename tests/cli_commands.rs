@@ -49,6 +49,13 @@ fn an_archive_comes_from_a_file_or_standard_input() {
     let assert = world.cairnfs(&["import", "-", "cut"]).write_stdin(&cut[..2100]).assert().code(1);
     assert!(assert.get_output().stdout.is_empty());
     world.fail(3, &["show", "cut"]);
+    let members = cut.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512);
+    fs::write(world.path("noend.tar"), &cut[..members]).unwrap();
+    let text = world.fail(1, &["import", world.str("noend.tar"), "noend"]);
+    assert!(text.contains("help: ") && text.contains("--allow-missing-end"), "{text}");
+    world.run(&["import", "-q", world.str("noend.tar"), "noend", "--allow-missing-end"]);
+    let text = world.fail(1, &["import", world.str("a.tar"), "few", "--max-entries", "2"]);
+    assert!(text.contains("help: if that many are meant, --max-entries"), "{text}");
 }
 
 #[test]

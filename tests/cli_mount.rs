@@ -38,7 +38,9 @@ fn a_read_only_mount_answers_when_the_command_returns() {
         (&"ro".into(), &"live".into(), &"debian".into())
     );
     assert!(world.run(&["mounts"]).contains(mnt.to_str().unwrap()));
-    world.run(&["umount", world.str("mnt")]);
+    symlink(&mnt, world.path("link")).unwrap();
+    world.run(&["stats", world.str("link")]);
+    world.run(&["umount", world.str("link")]);
     assert_eq!(table_line(&mnt), None);
     assert!(world.mounts().is_empty());
     assert_eq!(fs::read_dir(world.path("store/run")).unwrap().count(), 0, "nothing is left in run/");

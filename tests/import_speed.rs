@@ -1,5 +1,10 @@
 //! How long an import takes against merely hashing the same files with two threads. Not a test of truth, so it is run by hand:
 //! `CAIRNFS_MEASURE=DIR cargo test --release --test import_speed -- --ignored --nocapture`
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 mod ingest_util;
 

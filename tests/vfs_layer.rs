@@ -7,7 +7,7 @@
 
 use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
 use cairnfs::ingest::{ImportOptions, Progress, import_dir};
-use cairnfs::layer::{Layer, LayerError};
+use cairnfs::layer::Layer;
 use cairnfs::snapshot::{self, ChangeKind};
 use cairnfs::store::Store;
 use cairnfs::vfs::{
@@ -611,14 +611,20 @@ fn holes_stay_holes_when_a_file_is_copied_up() {
 }
 
 #[test]
-fn a_layer_that_lost_its_database_is_not_taken_for_an_empty_one() {
+fn a_layer_without_its_database_is_damaged_and_not_new() {
     let bench = Bench::new();
-    let fs = bench.open();
-    write(&fs, "a/b/c", 0, "changed");
-    fs.close().unwrap();
-    drop(fs);
-    fs::remove_dir_all(bench.layer_path().join("index")).unwrap();
+    {
+        let fs = bench.open();
+        mkdir(&fs, "d");
+        fs.close().unwrap();
+    }
+    let index = bench.layer_path().join("index");
+    fs::rename(&index, bench.layer_path().join("away")).unwrap();
     let error = Layer::open(&bench.layer_path()).unwrap_err();
-    assert!(matches!(error, LayerError::Open { .. }), "{error}");
-    assert!(!bench.layer_path().join("index").exists(), "nothing is made in its place");
+    assert!(error.to_string().contains("is gone"), "{error}");
+    fs::create_dir(&index).unwrap();
+    assert!(Layer::open(&bench.layer_path()).is_err(), "nor is an empty folder a database");
+    fs::remove_dir(&index).unwrap();
+    fs::rename(bench.layer_path().join("away"), &index).unwrap();
+    assert!(find(&bench.open(), "d").is_some());
 }

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use crate::fuse::MountError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
+use crate::ingest::tar::Problem;
 use crate::layer::LayerError;
 use crate::snapshot::SnapshotError;
 use crate::store::{ErrorClass, StoreError};
@@ -55,8 +56,7 @@ impl Explain for io::Error {
 
 impl Explain for MountError {
     fn explain(&self) -> (Exit, Option<String>) {
-        let help = split(&self.to_string()).1;
-        (of_mount(self), help)
+        (of_mount(self), split(&self.to_string()).1)
     }
 
     fn causes(&self) -> Vec<String> {
@@ -89,6 +89,10 @@ impl Explain for StoreError {
 impl Explain for IngestError {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self {
+            Self::Archive { problem: Problem::NoEnd, .. } => {
+                Some("if the archive is known to be whole, --allow-missing-end takes it".to_owned())
+            }
+            Self::Limit { what: "entries", .. } => Some("if that many are meant, --max-entries takes more".to_owned()),
             Self::Incomplete { .. } => Some("run it as root, or leave out owners with --no-owners".to_owned()),
             Self::NotEmpty { .. } => Some("export to a new or empty directory, or give --force".to_owned()),
             Self::Reserved => {
@@ -159,6 +163,7 @@ fn of_class(class: ErrorClass) -> Exit {
 
 fn of_layer(error: &LayerError) -> Exit {
     match error {
+        LayerError::Gone { .. } => Exit::Corrupt,
         LayerError::Version { .. } => Exit::Refused,
         LayerError::Open { .. } | LayerError::Record { .. } => Exit::Corrupt,
         LayerError::Database { .. } | LayerError::Data { .. } => Exit::Failed,

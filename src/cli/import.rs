@@ -54,6 +54,12 @@ pub struct Args {
     /// Allow an entry `.ctl` in the root; it shows only in mounts with `-o ctl=off`
     #[arg(long)]
     pub allow_ctl: bool,
+    /// Take an archive without its end marker, which may be cut short between two files
+    #[arg(long)]
+    pub allow_missing_end: bool,
+    /// Entries that an archive may hold [default: 50 million]
+    #[arg(long, value_name = "N")]
+    pub max_entries: Option<u64>,
 }
 
 fn label(text: &str) -> std::result::Result<(String, String), String> {
@@ -71,6 +77,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     options.threads = args.threads;
     options.one_file_system = args.one_file_system;
     options.allow_ctl = args.allow_ctl;
+    options.allow_missing_end = args.allow_missing_end;
+    options.limits.entries = args.max_entries.unwrap_or(options.limits.entries);
     options.exclude =
         args.exclude.iter().map(|text| Exclude::new(text)).collect::<std::result::Result<_, _>>().doing(doing)?;
     let is_dir = is_dir(&args.source).map_err(|error| missing(&args.source, &error, &doing()))?;

@@ -125,13 +125,23 @@ pub(super) fn is_mounted(path: &Path) -> std::io::Result<bool> {
     Ok(fuse::mounts()?.iter().any(|mount| mount.mountpoint == path))
 }
 
-/// `path` made absolute with links resolved in its parent only: the last part may be a dead mount, which must not be touched.
+/// `path` made absolute and free of links. The last part may be a dead mount, which must not be touched: asking whether a mountpoint is a link
+/// asks nothing of what is mounted there.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    let whole = std::path::absolute(path)?;
-    match (whole.parent(), whole.file_name()) {
-        (Some(parent), Some(name)) if name != ".." => Ok(parent.canonicalize()?.join(name)),
-        _ => whole.canonicalize(),
+    const LINKS_MAX: usize = 40;
+    let mut whole = std::path::absolute(path)?;
+    for _ in 0..LINKS_MAX {
+        let (parent, name) = match (whole.parent(), whole.file_name()) {
+            (Some(parent), Some(name)) if name != ".." => (parent.canonicalize()?, name),
+            _ => return whole.canonicalize(),
+        };
+        let place = parent.join(name);
+        match std::fs::read_link(&place) {
+            Ok(target) => whole = parent.join(target),
+            Err(_) => return Ok(place),
+        }
     }
+    Err(std::io::Error::other("too many symbolic links"))
 }
 
 /// `dir` as records and the kernel's table name it.
@@ -183,6 +193,9 @@ mod tests {
         let real = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
         assert_eq!(absolute(&real.join("link/gone")).unwrap(), real.join("gone"));
+        assert_eq!(absolute(&real.join("link")).unwrap(), real);
+        std::os::unix::fs::symlink("loop", real.join("loop")).unwrap();
+        assert!(absolute(&real.join("loop")).is_err());
         assert!(absolute(&real.join("x/../link")).is_err());
         assert_eq!(absolute(&real.join("link/..")).unwrap(), real.parent().unwrap());
         assert_eq!(absolute(Path::new("/")).unwrap(), Path::new("/"));

@@ -5,7 +5,7 @@
 //! meta      mode, owner, time, xattrs   entry    what a directory entry or linked inode is
 //! tree      one directory, binary       links    table of hard-linked inodes, binary
 //! manifest  root filesystem, JSON       error    why bytes were refused
-//! view      trees and link tables as JSON, to be looked at
+//! ino       inode numbers               view     trees and link tables as JSON, to be looked at
 //! inode, sets                           the bytes of inodes and of attribute sets, in trees and link tables alike
 //! codec, text                           fields as bytes, bytes as text
 //! ```
@@ -17,6 +17,7 @@ mod codec;
 mod digest;
 mod entry;
 mod error;
+mod ino;
 mod inode;
 mod links;
 mod manifest;
@@ -30,6 +31,7 @@ mod view;
 pub use digest::{BadDigest, Digest, Hasher};
 pub use entry::{Content, Device, Entry, Kind, LinkNumber, Node, Subtree};
 pub use error::FormatError;
+pub use ino::Ino;
 pub use links::{LinkTable, LinkedInode, encode_links};
 pub use manifest::{Manifest, ManifestKind, RootMeta, Totals};
 pub use meta::{Meta, Mode, Timestamp, Xattr, Xattrs};

@@ -156,7 +156,7 @@ fn of_layer(error: &LayerError) -> Errno {
         LayerError::Data { source, .. } => of_host(source),
         // A full disk shows itself in the database too.
         LayerError::Open { .. } | LayerError::Database { .. } => error.io().map_or(Errno::EIO, of_host),
-        LayerError::Version { .. } | LayerError::Record { .. } => Errno::EIO,
+        LayerError::Gone { .. } | LayerError::Version { .. } | LayerError::Record { .. } => Errno::EIO,
     }
 }
 

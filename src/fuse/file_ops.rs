@@ -36,15 +36,15 @@ pub(super) enum Serve {
     Daemon(FopenFlags),
 }
 
-/// The flags of an open.
+/// What an open asks for.
 #[derive(Debug, Clone, Copy)]
-struct Flags {
-    reading: bool,
-    mode: OpenMode,
+pub(super) struct Access {
+    pub(super) reading: bool,
+    pub(super) mode: OpenMode,
     for_exec: bool,
 }
 
-impl From<OpenFlags> for Flags {
+impl From<OpenFlags> for Access {
     fn from(flags: OpenFlags) -> Self {
         let access = flags.acc_mode();
         Self {
@@ -63,14 +63,9 @@ impl Adapter {
         flags: OpenFlags,
         register: Register<'_>,
     ) -> Result<OpenFile, Fault> {
-        let flags = Flags::from(flags);
-        let ino = match self.node(node)? {
-            Node::Control(control, node) => {
-                let handle = control.open(caller, node, flags.reading, flags.mode.write)?;
-                return Ok(OpenFile { handle, serve: Serve::Daemon(FopenFlags::FOPEN_DIRECT_IO) });
-            }
-            Node::File(ino) => ino,
-        };
+        let flags = Access::from(flags);
+        // Control files are opened elsewhere: see `control_requests`.
+        let Node::File(ino) = self.node(node)? else { return Err(Refusal::Bug.into()) };
         if self.nodes.is_superseded(node) {
             return Err(Refusal::Superseded.into());
         }
@@ -102,7 +97,7 @@ impl Adapter {
         register: Register<'_>,
     ) -> Result<(Entry, OpenFile), Fault> {
         let dir = self.writable_dir(parent, name)?;
-        let flags = Flags::from(flags);
+        let flags = Access::from(flags);
         let (attr, opened) =
             self.fs.create(caller, dir, convert::name(name)?, convert::mode(mode), umask, flags.mode)?;
         match self.admit(attr.ino.0, &opened, flags, register) {
@@ -116,7 +111,7 @@ impl Adapter {
     }
 
     /// Decides who serves the open file. `Err(None)`: not on this node while its older opens live.
-    fn admit(&self, node: u64, opened: &Opened, flags: Flags, register: Register<'_>) -> Result<Serve, Option<Fault>> {
+    fn admit(&self, node: u64, opened: &Opened, flags: Access, register: Register<'_>) -> Result<Serve, Option<Fault>> {
         let content = opened.content;
         if flags.mode.write && matches!(content, ContentKey::Blob(_)) {
             tracing::error!(?content, node, "a blob was opened for writing; refused");
@@ -129,7 +124,7 @@ impl Adapter {
             live if opened.file(&self.fs).is_ok_and(|file| live.is_same_file(&file)) => Live::SameHostFile,
             _ => Live::OtherContent,
         };
-        let events = &self.metrics.events;
+        let events = &self.meter.metrics().events;
         let grant = self
             .modes
             .admit(node, wish, flags.mode.write, compare, || self.backings.get(&self.fs, opened, events, register))
@@ -151,7 +146,7 @@ impl Adapter {
 
     /// Moves the inode to a new node. What the kernel cached of the older ones no longer counts.
     fn send_elsewhere(&self, node: u64) {
-        self.metrics.events.reopens_elsewhere.fetch_add(1, Relaxed);
+        self.meter.metrics().events.reopens_elsewhere.fetch_add(1, Relaxed);
         let stale = self.nodes.supersede(node);
         if let Some(notifier) = self.notifier.get() {
             for node in stale {
@@ -184,13 +179,12 @@ impl Adapter {
     ) -> Result<usize, Fault> {
         match self.node(node)? {
             Node::File(_) => Ok(self.fs.write(HandleId(handle), offset, data, kill_priv)?),
-            // The adapter gives these to a thread of their own before it comes to this.
-            Node::Control(control, _) => control.write(handle, data).map(|()| data.len()),
+            Node::Control(..) => Err(Refusal::Bug.into()),
         }
     }
 
     pub(super) fn release_file(&self, node: u64, handle: u64) -> Result<(), Fault> {
-        if let Some(control) = self.control.as_ref().filter(|control| control.node(node).is_some()) {
+        if let Some(control) = self.control_of(node) {
             control.release(handle);
         } else {
             self.fs.release(HandleId(handle));

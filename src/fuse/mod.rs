@@ -1,12 +1,13 @@
 //! The FUSE adapter: decodes, calls `vfs`, maps the error, replies. Nothing else.
 //!
 //! ```text
-//! session         mounts, runs until unmounted, unmounts      adapter   the kernel's requests, one method each
-//! mount_options   -o options                                  *_ops     names · files · attributes · directories
-//! mount_error     why a mount failed, and what to do          nodes     numbers that the kernel knows inodes by
-//! mount_table     /proc/self/mountinfo                        io_mode   passthrough or page cache, for each open
-//! control_dir     .ctl                                        backing   host files registered for passthrough
-//! metrics         counters                                    convert   the kernel's types and ours
+//! session         a mount from beginning to end                requests  the kernel's requests, one method each
+//! mounting        mount(2), umount2(2), fusermount3            adapter   what serves them · meter: counts them
+//! mount_options   -o options                                   *_ops     names · files · attributes · directories
+//! mount_error     why a mount failed, and what to do           nodes     numbers that the kernel knows inodes by
+//! mount_table     /proc/self/mountinfo                         io_mode   passthrough or page cache, for each open
+//! control_dir     .ctl · control_requests: its threads         backing   host files registered for passthrough
+//! metrics         counters                                     convert   the kernel's types and ours
 //! errno           every failure's errno, in one place
 //! ```
 //! The kernel caches names, absent names, attributes, symbolic links and listings without limit of time, for nobody but the kernel changes
@@ -16,17 +17,21 @@ mod adapter;
 mod attr_ops;
 mod backing;
 mod control_dir;
+mod control_requests;
 mod convert;
 mod dir_ops;
 mod errno;
 mod file_ops;
 mod io_mode;
+mod meter;
 mod metrics;
 mod mount_error;
 mod mount_options;
 mod mount_table;
+mod mounting;
 mod namespace_ops;
 mod nodes;
+mod requests;
 mod session;
 
 pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};

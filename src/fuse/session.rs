@@ -12,31 +12,25 @@ use super::adapter::Adapter;
 use super::backing::Backings;
 use super::control_dir::ControlDir;
 use super::io_mode::OpenModes;
+use super::meter::Meter;
 use super::metrics::Metrics;
 use super::mount_error::MountError;
 use super::mount_options::{ControlAccess, IoChoice, MountOptions};
-use super::mount_table::{self, FILESYSTEM_TYPE};
+use super::mounting::{abort_connection, check_mountpoint, connection_of, start, unmount_path};
 use super::nodes::Nodes;
-use super::{ControlFiles, errno};
-use crate::vfs::{Caller, Fs, Ino, VfsError};
-use fuser::{Config, MountOption, Notifier, Session, SessionACL};
-use nix::mount::{MntFlags, umount2};
-use nix::unistd::{getegid, geteuid};
+use super::{ControlFiles, errno, mount_table};
+use crate::vfs::{Caller, Fs, VfsError};
+use fuser::{Notifier, Session};
+use nix::mount::MntFlags;
+use nix::unistd::getegid;
 use parking_lot::Mutex;
-use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-
-const DEVICE: &str = "/dev/fuse";
 
 /// A filesystem, mounted and served. Dropping it ends the mount by force; [`Mounted::wait`] is the orderly way.
 #[derive(Debug)]
@@ -57,7 +51,6 @@ struct Inner {
     /// The kernel's number of the connection; `None` when the mount table doesn't show it.
     connection: Option<u32>,
     ended: AtomicBool,
-    notifier: Arc<OnceLock<Notifier>>,
     metrics: Arc<Metrics>,
     fs: Arc<Fs>,
 }
@@ -89,14 +82,8 @@ impl Mounted {
         // Set once, here, so it can't be set already.
         let _first = notifier.set(session.notifier());
         let connection = connection_of(&mountpoint);
-        let inner = Inner {
-            mountpoint,
-            connection,
-            ended: AtomicBool::new(false),
-            notifier,
-            metrics: Arc::clone(&options.metrics),
-            fs,
-        };
+        let inner =
+            Inner { mountpoint, connection, ended: AtomicBool::new(false), metrics: Arc::clone(&options.metrics), fs };
         let handle = MountHandle(Arc::new(inner));
         let session = serve(session, handle.clone())?;
         let mut mounted = Self { handle, session: Some(session), farewell, signals: None };
@@ -222,11 +209,6 @@ impl MountHandle {
         abort_connection(connection).map_err(failed)
     }
 
-    /// Makes the kernel drop what it cached of an inode's attributes and content.
-    pub fn drop_cached(&self, ino: Ino) -> io::Result<()> {
-        self.0.notifier.get().map_or(Ok(()), |notifier| notifier.inval_inode(fuser::INodeNo(ino.0), 0, 0))
-    }
-
     /// Where the mount is now; `None` when it is nowhere.
     fn place(&self) -> Result<Option<PathBuf>, MountError> {
         let Some(connection) = self.0.connection else {
@@ -251,28 +233,6 @@ fn catch_signals() -> Result<Signals, MountError> {
     Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|source| MountError::Signals { source })
 }
 
-fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
-    let place = || path.to_owned();
-    let look = || -> io::Result<(PathBuf, bool)> {
-        let real = path.canonicalize()?;
-        let is_dir = real.metadata()?.is_dir();
-        Ok((real, is_dir))
-    };
-    let (real, is_dir) = look().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => MountError::NoMountpoint { path: place() },
-        _ if errno::is_dead_mount(&source) => MountError::DeadMount { path: place() },
-        _ => MountError::Mountpoint { path: place(), source },
-    })?;
-    if !is_dir {
-        return Err(MountError::NotDirectory { path: place() });
-    }
-    let table = mount_table::mounts().map_err(|source| MountError::Mountpoint { path: place(), source })?;
-    match table.into_iter().rfind(|entry| entry.mountpoint == real) {
-        Some(entry) => Err(MountError::AlreadyMounted { path: place(), source_name: entry.source }),
-        None => Ok(real),
-    }
-}
-
 fn adapter(
     fs: &Arc<Fs>,
     control: Option<Arc<dyn ControlFiles>>,
@@ -289,78 +249,11 @@ fn adapter(
         nodes: Nodes::new(!fs.is_read_only()),
         modes: OpenModes::default(),
         backings: Backings::default(),
-        metrics: Arc::clone(&options.metrics),
+        meter: Meter::new(Arc::clone(&options.metrics)),
         notifier: Arc::clone(notifier),
         passthrough: options.io == IoChoice::Auto,
         no_opendir: false,
         farewell: Arc::clone(farewell),
-    }
-}
-
-/// Mounts and agrees with the kernel on the protocol.
-fn start(adapter: Adapter, mountpoint: &Path, options: &MountOptions) -> Result<Session<Adapter>, MountError> {
-    let config = config(options);
-    let Some(device) = mount_directly(mountpoint, options)? else {
-        let failed = |source| MountError::NotAllowed { path: mountpoint.to_owned(), source };
-        return Session::new(adapter, mountpoint, &config).map_err(failed);
-    };
-    let acl = config.acl;
-    Session::from_fd(adapter, device, acl, config).map_err(|source| {
-        if let Err(error) = unmount_path(mountpoint, MntFlags::MNT_DETACH) {
-            tracing::warn!(%error, "can't remove the mount that can't be served");
-        }
-        MountError::Session { path: mountpoint.to_owned(), source }
-    })
-}
-
-fn config(options: &MountOptions) -> Config {
-    let mut config = Config::default();
-    let choices = [
-        (options.read_only, MountOption::RO),
-        (!options.suid, MountOption::NoSuid),
-        (!options.dev, MountOption::NoDev),
-        (!options.exec, MountOption::NoExec),
-        (!options.atime, MountOption::NoAtime),
-    ];
-    config.mount_options = choices.into_iter().filter_map(|(chosen, option)| chosen.then_some(option)).collect();
-    config.mount_options.extend([
-        MountOption::FSName(options.fsname.clone()),
-        MountOption::Subtype("cairnfs".into()),
-        MountOption::DefaultPermissions,
-    ]);
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(options.threads.get());
-    config.clone_fd = options.clone_fd;
-    config
-}
-
-/// mount(2). `None`: it takes more privilege than this process has.
-fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<OwnedFd>, MountError> {
-    let device = OpenOptions::new().read(true).write(true).open(DEVICE);
-    let device = device.map_err(|source| {
-        let remedy = match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "give its users access, usually by `chmod 666 /dev/fuse`, or become root"
-            }
-            _ => "load the module with `modprobe fuse`, or in a container pass the device on (`--device /dev/fuse`)",
-        };
-        MountError::NoDevice { remedy, source }
-    })?;
-    let allow_other = if options.allow_other { ",allow_other" } else { "" };
-    let data = format!(
-        "fd={},rootmode=40000,user_id={},group_id={},default_permissions{allow_other}",
-        device.as_raw_fd(),
-        geteuid(),
-        getegid(),
-    );
-    let source = Some(options.fsname.as_str());
-    match nix::mount::mount(source, mountpoint, Some(FILESYSTEM_TYPE), options.flags(), Some(data.as_str())) {
-        Ok(()) => Ok(Some(device.into())),
-        Err(error) => {
-            let source = io::Error::from(error);
-            let refused = errno::is_not_permitted(&source);
-            if refused { Ok(None) } else { Err(MountError::Mount { path: mountpoint.to_owned(), source }) }
-        }
     }
 }
 
@@ -378,40 +271,4 @@ fn serve(session: Session<Adapter>, handle: MountHandle) -> Result<JoinHandle<io
         }
         MountError::Session { path: mount.mountpoint().to_owned(), source }
     })
-}
-
-/// Closes a connection by the kernel's control filesystem, which is asked for if nobody has mounted it.
-fn abort_connection(number: u32) -> io::Result<()> {
-    let file = format!("{number}/abort");
-    let mounted = Path::new("/sys/fs/fuse/connections").join(&file);
-    if mounted.exists() {
-        return std::fs::write(mounted, "1");
-    }
-    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&context)?;
-    let control = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    let abort = openat(control, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    File::from(abort).write_all(b"1")
-}
-
-fn connection_of(mountpoint: &Path) -> Option<u32> {
-    let table = mount_table::mounts().ok()?;
-    table.into_iter().rfind(|entry| entry.mountpoint == mountpoint).map(|entry| entry.connection)
-}
-
-/// umount2(2), or `fusermount3 -u` for those who mounted by it.
-fn unmount_path(path: &Path, flags: MntFlags) -> io::Result<()> {
-    let outcome = umount2(path, flags).map_err(io::Error::from);
-    match outcome {
-        Err(error) if errno::is_not_permitted(&error) => {
-            let mut helper = Command::new("fusermount3");
-            helper.arg("-u").arg("-q");
-            if flags.contains(MntFlags::MNT_DETACH) {
-                helper.arg("-z");
-            }
-            let status = helper.arg("--").arg(path).status()?;
-            if status.success() { Ok(()) } else { Err(error) }
-        }
-        other => other,
-    }
 }

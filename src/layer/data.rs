@@ -5,7 +5,7 @@
 //! daemon's: what the mount shows is in the record.
 
 use super::error::LayerError;
-use crate::vfs::Ino;
+use crate::format::Ino;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;

@@ -11,8 +11,7 @@
 use super::ballast::Ballast;
 use super::error::LayerError;
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
-use crate::format::Name;
-use crate::vfs::Ino;
+use crate::format::{Ino, Name};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};
@@ -22,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Cache of table blocks.
 const CACHE_BYTES: u64 = 4 << 20;
+
+/// The file that every fjall database has.
+pub const VERSION_FILE: &str = "version";
 
 /// An open database.
 pub struct Db {

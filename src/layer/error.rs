@@ -1,7 +1,7 @@
 //! What a layer can fail with.
 
 use super::record::BadRecord;
-use crate::vfs::Ino;
+use crate::format::Ino;
 use std::io;
 use std::path::PathBuf;
 
@@ -19,6 +19,15 @@ pub enum LayerError {
         /// What the database said.
         #[source]
         source: fjall::Error,
+    },
+    /// The database was there once and is gone.
+    #[error(
+        "the layer database {path} is gone, or a part of it; the layer's changes can't be told without it. Restore {path} from a backup, \
+         or go back to a snapshot of the layer; its data files are untouched"
+    )]
+    Gone {
+        /// The `index` folder.
+        path: PathBuf,
     },
     /// A layer written by another version of the program.
     #[error("the layer at {path} has format {found}; this program knows format {known}: use the program that made it")]
@@ -74,7 +83,7 @@ impl LayerError {
                 fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
                 _ => None,
             },
-            Self::Version { .. } | Self::Record { .. } => None,
+            Self::Gone { .. } | Self::Version { .. } | Self::Record { .. } => None,
         }
     }
 }

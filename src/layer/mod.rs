@@ -3,6 +3,7 @@
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
 //!      /index.reserve  disk kept for removals on a full one (ballast)
+//!      /stamp    exists once the database was made: without the database then, the layer is damaged, not new
 //!      /data/    content of dirty files                (data)
 //! ```
 //! A number without a record is clean: the base says what it is. A name without a record is what the base tree says.
@@ -29,7 +30,7 @@ pub use error::LayerError;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
 pub use recovery::Recovered;
 
-use crate::vfs::Ino;
+use crate::format::Ino;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,25 @@ const KEY_FORMAT: &str = "format";
 const KEY_RESERVED: &str = "reserved";
 const KEY_CLEAN: &str = "clean";
 const KEY_BOOT: &str = "boot";
+
+/// Opens the database. One that was made once and is gone is an error: a new one would pass off the base as the layer.
+fn open_db(path: &Path) -> Result<Db, LayerError> {
+    let (index, stamp) = (path.join("index"), path.join("stamp"));
+    let exists = |path: &Path| {
+        let path = path.to_owned();
+        path.try_exists().map_err(|source| LayerError::Data { action: "examine", path, source })
+    };
+    let stamped = exists(&stamp)?;
+    if stamped && !exists(&index.join(db::VERSION_FILE))? {
+        return Err(LayerError::Gone { path: index });
+    }
+    let db = Db::open(&index)?;
+    if !stamped {
+        let written = std::fs::File::create(&stamp).and_then(|file| file.sync_all());
+        written.map_err(|source| LayerError::Data { action: "create", path: stamp, source })?;
+    }
+    Ok(db)
+}
 
 /// An open layer.
 #[derive(Debug)]
@@ -57,12 +77,7 @@ pub struct Layer {
 impl Layer {
     /// Opens the layer in folder `path`, or makes an empty one there; recovers it when it wasn't closed.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        let index = path.join("index");
-        // `data` is made after `index`: where it is alone the database was lost, and an empty one would hide all that was written.
-        if path.join("data").exists() && !index.exists() {
-            return Err(LayerError::Open { path: index, source: fjall::Error::Io(std::io::ErrorKind::NotFound.into()) });
-        }
-        let db = Db::open(&index)?;
+        let db = open_db(path)?;
         let data = DataDir::open(path.join("data"))?;
         let found = db.meta_number(KEY_FORMAT)?;
         if let Some(found) = found.filter(|&found| found != FORMAT) {

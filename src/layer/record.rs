@@ -11,8 +11,7 @@
 //! of a directory: parent u64, subdirectories u32; of a symlink: length u16 and target; of a device: major u32,
 //! minor u32. Xattrs: count u16, then name length u8, value length u32, name, value, each. All but keys little-endian.
 
-use crate::format::{Device, Digest, Kind, Meta, Mode, Timestamp, Xattrs};
-use crate::vfs::Ino;
+use crate::format::{Device, Digest, Ino, Kind, Meta, Mode, Timestamp, Xattrs};
 
 const VERSION: u8 = 1;
 

@@ -4,7 +4,7 @@ use super::data::{DataDir, DataId};
 use super::db::Db;
 use super::error::LayerError;
 use super::record::{Body, FileContent, InodeRecord};
-use crate::vfs::Ino;
+use crate::format::Ino;
 use std::collections::HashSet;
 
 /// What was mended.

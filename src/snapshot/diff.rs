@@ -5,10 +5,10 @@
 
 use super::SnapshotError;
 use super::touched::touched;
-use crate::format::{Kind, Name, NameBuf};
+use crate::format::{Ino, Kind, Name, NameBuf};
 use crate::layer::{Body, FileContent, InodeRecord, NameRecord};
 use crate::vfs::freeze::Records;
-use crate::vfs::{Base, Fs, Ino, child_ino};
+use crate::vfs::{Base, Fs, child_ino};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

@@ -6,13 +6,13 @@
 use super::SnapshotError;
 use super::touched::touched;
 use crate::format::{
-    Content, Digest, Entry, LinkNumber, LinkedInode, Meta, NameBuf, Node, RootMeta, Subtree, Totals, Tree,
+    Content, Digest, Entry, Ino, LinkNumber, LinkedInode, Meta, NameBuf, Node, RootMeta, Subtree, Totals, Tree,
     encode_links, encode_tree,
 };
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
 use crate::store::Writer;
 use crate::vfs::freeze::{Frozen, Records};
-use crate::vfs::{Base, Ino, child_ino, link_number};
+use crate::vfs::{Base, child_ino};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What was encoded.
@@ -99,7 +99,7 @@ impl Encoder<'_> {
         let mut changed = false;
         for (&ino, record) in &self.records.inodes {
             let is_dir = matches!(record.body, Body::Dir { .. });
-            if let Some(LinkNumber(number)) = link_number(ino).filter(|_| ino.is_linked_range()) {
+            if let Some(LinkNumber(number)) = ino.link_number() {
                 let slot = slots
                     .get_mut(number as usize)
                     .ok_or(SnapshotError::Inconsistent { ino, what: "a number that the base's table doesn't have" })?;
@@ -217,7 +217,7 @@ impl Encoder<'_> {
             return Ok(Entry::Linked(number));
         }
         if ino.is_linked_range()
-            && let Some(number) = link_number(ino)
+            && let Some(number) = ino.link_number()
         {
             return Ok(Entry::Linked(number));
         }

@@ -1,8 +1,8 @@
 //! Why a snapshot couldn't be taken.
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Ino};
 use crate::store::StoreError;
-use crate::vfs::{Ino, VfsError};
+use crate::vfs::VfsError;
 
 /// A snapshot that wasn't taken: the layer is as it was, and the attempt can be repeated.
 #[derive(Debug, thiserror::Error)]

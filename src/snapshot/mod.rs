@@ -4,7 +4,7 @@
 //! 2. *ingest*: dirty content into the store; sealed files become blobs by hard link, without copying;
 //! 3. *encode*: the tree of every directory that changed, or has something changed beneath, deepest first (`encode`); all else is shared
 //!    with the base by digest;
-//! 4. *publish*: one barrier, then manifest and ref;
+//! 4. *publish*: one barrier; the layer is made to keep the manifest; the ref;
 //! 5. *rebase*: what is in the store now is clean content of the layer.
 //!
 //! All or nothing: before 4 nothing names what was stored, and after it the snapshot is whole, whether or not 5 happened.
@@ -95,8 +95,9 @@ pub fn take(
         totals: encoded.totals,
     };
     let digest = writer.put_manifest(&manifest)?;
-    let replaced = writer.set_ref(&request.name, digest)?;
+    writer.barrier()?;
     pin(digest)?;
+    let replaced = writer.set_ref(&request.name, digest)?;
     let rebase = fs.rebase(&ingested.sealed)?;
     let freeze = frozen.held;
     drop(frozen); // frees the data files that are blobs now

@@ -1,9 +1,10 @@
 //! Which directories a layer touches: those it says something of, and all above them.
 
 use super::SnapshotError;
+use crate::format::Ino;
 use crate::layer::{Body, InodeRecord};
+use crate::vfs::Base;
 use crate::vfs::freeze::Records;
-use crate::vfs::{Base, Ino};
 use std::collections::HashSet;
 
 /// The directories whose entries, or anything beneath, differ from the base. Proportional to the changes, not to the base.

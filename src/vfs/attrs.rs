@@ -2,9 +2,9 @@
 
 use super::content::SIZE_MAX;
 use super::error::{Result, VfsError};
-use super::types::{Attr, Caller, Ino, SetAttr};
+use super::types::{Attr, Caller, SetAttr};
 use super::{Fs, acl};
-use crate::format::{Kind, Timestamp};
+use crate::format::{Ino, Kind, Timestamp};
 use crate::layer::{Body, DataId, FileContent, InodeRecord};
 use std::fs::FileTimes;
 

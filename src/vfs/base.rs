@@ -7,8 +7,7 @@
 //! Locking: the cache's mutex is held for look-ups only, never while an object is read; two threads may read the same tree.
 
 use super::error::{Result, VfsError};
-use super::types::Ino;
-use crate::format::{Digest, Entry, Kind, LinkNumber, LinkTable, Manifest, Meta, Name, Node, Subtree, Tree};
+use crate::format::{Digest, Entry, Ino, Kind, LinkTable, Manifest, Meta, Name, Node, Subtree, Tree};
 use crate::store::Store;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -171,7 +170,7 @@ impl Base {
                 Entry::Linked(_) => None,
             });
         }
-        let Some(number) = link_number(ino) else { return Ok(None) };
+        let Some(number) = ino.link_number() else { return Ok(None) };
         Ok(self.links()?.get(number).map(|inode| BaseInode {
             meta: inode.meta,
             nlink: inode.nlink,
@@ -208,7 +207,7 @@ impl Base {
             Some(kind) => Ok(kind),
             None => {
                 let Entry::Linked(number) = tree.entry(index) else { return Err(VfsError::Invalid) };
-                let inode = self.links()?.get(number).ok_or(VfsError::Stale(link_ino(number)))?;
+                let inode = self.links()?.get(number).ok_or(VfsError::Stale(Ino::of_link(number)))?;
                 Ok(inode.content.kind())
             }
         }
@@ -227,19 +226,8 @@ pub fn child_ino(tree: &Tree, dir: Ino, index: usize) -> Ino {
     match tree.kind(index) {
         Some(_) => Ino(dir.0 + tree.offset(index)),
         None => match tree.entry(index) {
-            Entry::Linked(number) => link_ino(number),
+            Entry::Linked(number) => Ino::of_link(number),
             Entry::Inode(..) => Ino(dir.0 + tree.offset(index)),
         },
     }
-}
-
-/// The inode number of a linked inode.
-pub fn link_ino(number: LinkNumber) -> Ino {
-    Ino(Ino::LINKED.0 + u64::from(number.0))
-}
-
-/// The index into the table of linked inodes that `ino` means, if any.
-pub fn link_number(ino: Ino) -> Option<LinkNumber> {
-    let index = ino.0.checked_sub(Ino::LINKED.0)?;
-    u32::try_from(index).ok().map(LinkNumber)
 }

@@ -2,8 +2,8 @@
 
 use super::Fs;
 use super::error::{Result, VfsError};
-use super::types::{HandleId, Ino, Seek};
-use crate::format::{Mode, Timestamp};
+use super::types::{HandleId, Seek};
+use crate::format::{Ino, Mode, Timestamp};
 use crate::sys::copy::copy_range;
 use crate::sys::sparse;
 use nix::fcntl::FallocateFlags;

@@ -9,9 +9,9 @@
 //! a fsync, for a power cut may take the copy's bytes but not the record.
 
 use super::error::{Result, VfsError};
-use super::types::{ContentKey, Ino};
+use super::types::ContentKey;
 use super::{COPY_STRIPES, Fs, Upper};
-use crate::format::Timestamp;
+use crate::format::{Ino, Timestamp};
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord};
 use crate::sys::copy::copy_prefix;
 use std::fs::{File, FileTimes};

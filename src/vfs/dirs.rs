@@ -4,9 +4,9 @@
 //! their sequence. An entry keeps its cookie as long as it lives, whatever comes and goes beside it.
 
 use super::error::Result;
-use super::types::{Ino, Listed};
+use super::types::Listed;
 use super::{Attr, Fs, Upper};
-use crate::format::{Kind, Tree};
+use crate::format::{Ino, Kind, Tree};
 use crate::layer::{Body, NameRecord};
 use std::collections::HashSet;
 use std::sync::Arc;

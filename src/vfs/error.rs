@@ -1,7 +1,6 @@
 //! Why an operation failed. `fuse::errno` maps each to its errno in one exhaustive match.
 
-use super::Ino;
-use crate::format::Digest;
+use crate::format::{Digest, Ino};
 use crate::layer::LayerError;
 use crate::store::StoreError;
 

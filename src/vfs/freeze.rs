@@ -10,9 +10,9 @@
 
 use super::error::{Result, VfsError};
 use super::sync::{ctime_of, mtime_of};
-use super::types::{ContentKey, Ino};
+use super::types::ContentKey;
 use super::{Base, Fs, Upper};
-use crate::format::NameBuf;
+use crate::format::{Ino, NameBuf};
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
 use crate::sys::copy::copy_prefix;
 use crate::sys::lease;

@@ -33,12 +33,13 @@ mod sync;
 mod types;
 mod xattrs;
 
-pub use base::{Base, BaseInode, child_ino, link_ino, link_number};
+pub use base::{Base, BaseInode, child_ino};
+// Inodes are what this interface speaks of, so their numbers are named here too.
+pub use crate::format::Ino;
 pub use error::{Result, VfsError};
 pub use open::Opened;
 pub use types::{
-    Attr, Caller, ContentKey, HandleId, Ino, Listed, Make, OpenMode, RenameMode, Seek, SetAttr, SetTime, StatFs,
-    XattrMode,
+    Attr, Caller, ContentKey, HandleId, Listed, Make, OpenMode, RenameMode, Seek, SetAttr, SetTime, StatFs, XattrMode,
 };
 
 use crate::format::Digest;

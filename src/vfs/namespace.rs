@@ -5,9 +5,9 @@
 
 use super::error::{Result, VfsError};
 use super::open::Opened;
-use super::types::{Attr, Caller, ContentKey, Ino, Make, OpenMode, RenameMode};
+use super::types::{Attr, Caller, ContentKey, Make, OpenMode, RenameMode};
 use super::{Fs, Upper, acl};
-use crate::format::{Kind, Meta, Mode, Name, Timestamp, Xattrs};
+use crate::format::{Ino, Kind, Meta, Mode, Name, Timestamp, Xattrs};
 use crate::layer::{Batch, Body, DataId, FileContent, InodeRecord};
 
 /// Names that one inode can have (ext4's limit is 65,000).
@@ -97,16 +97,28 @@ impl Fs {
         }
         let ino = upper.layer.allocate_ino()?;
         let record = new_record(caller, parent, &dir, what, mode, umask)?;
-        if matches!(record.body, Body::File { .. }) {
-            upper.layer.data().create(DataId { ino, generation: 1 })?;
+        let data = matches!(record.body, Body::File { .. }).then_some(DataId { ino, generation: 1 });
+        if let Some(id) = data {
+            upper.layer.data().create(id)?;
         }
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &record);
-        self.attach(&mut batch, parent, name, ino, record.kind())?;
         touch(&mut dir, i64::from(record.kind() == Kind::Dir));
         batch.put_inode(parent, &dir);
-        self.commit(upper, batch, &[parent])?;
-        Ok((ino, record))
+        let made = self
+            .attach(&mut batch, parent, name, ino, record.kind())
+            .and_then(|()| self.commit(upper, batch, &[parent]));
+        match (made, data) {
+            (Ok(()), _) => Ok((ino, record)),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(id)) => {
+                // No record names it: on a full disk, the room that it takes is needed.
+                if let Err(error) = upper.layer.data().remove(id) {
+                    tracing::warn!(%error, "an empty data file stays behind");
+                }
+                Err(error)
+            }
+        }
     }
 
     fn commit(&self, upper: &Upper, batch: Batch<'_>, dirs: &[Ino]) -> Result<()> {

@@ -4,9 +4,9 @@
 
 use super::base::{BaseInode, child_ino};
 use super::error::{Result, VfsError};
-use super::types::{Attr, Ino};
+use super::types::Attr;
 use super::{Fs, Upper};
-use crate::format::{Content, Device, Kind, Name, Node};
+use crate::format::{Content, Device, Ino, Kind, Name, Node};
 use crate::layer::{Batch, BlobRef, Body, Child, DataId, FileContent, InodeRecord, NameRecord};
 
 /// Blocks are told in units of 512 bytes (stat(2)), and files take whole blocks of 4096.

@@ -10,7 +10,8 @@
 
 use super::Fs;
 use super::error::{Result, VfsError};
-use super::types::{ContentKey, HandleId, Ino, OpenMode};
+use super::types::{ContentKey, HandleId, OpenMode};
+use crate::format::Ino;
 use crate::layer::{Body, DataId, FileContent};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap};

@@ -1,9 +1,9 @@
 //! Durability and totals: fsync, statfs, reclaiming what has no name.
 
 use super::error::{Result, VfsError};
-use super::types::{HandleId, Ino, StatFs};
+use super::types::{HandleId, StatFs};
 use super::{ContentKey, Fs};
-use crate::format::Timestamp;
+use crate::format::{Ino, Timestamp};
 use crate::layer::{Body, DataId, FileContent};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -1,32 +1,6 @@
 //! The words that the filesystem and its adapter exchange.
 
-use crate::format::{Device, Digest, Kind, Mode, Timestamp};
-
-/// An inode number. Clean inodes are numbered in pre-order of the base, the root being 1; linked inodes from 2^40 by their number in
-/// the base's table; new ones from 2^41. Numbers from 2^42 are never used here: the adapter has them (control directory, aliases).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Ino(pub u64);
-
-impl Ino {
-    /// The root directory.
-    pub const ROOT: Self = Self(1);
-    /// First number of linked inodes.
-    pub const LINKED: Self = Self(1 << 40);
-    /// First number of new inodes.
-    pub const NEW: Self = Self(1 << 41);
-    /// First number that the filesystem never gives out.
-    pub const END: Self = Self(1 << 42);
-
-    /// Whether the base numbers it in pre-order.
-    pub fn is_clean_range(self) -> bool {
-        self < Self::LINKED
-    }
-
-    /// Whether it is a number of the base's table of linked inodes.
-    pub fn is_linked_range(self) -> bool {
-        (Self::LINKED..Self::NEW).contains(&self)
-    }
-}
+use crate::format::{Device, Digest, Ino, Kind, Mode, Timestamp};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]

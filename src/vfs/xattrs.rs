@@ -2,9 +2,9 @@
 //! with the mode.
 
 use super::error::{Result, VfsError};
-use super::types::{Caller, Ino, XattrMode};
+use super::types::{Caller, XattrMode};
 use super::{Fs, acl};
-use crate::format::{Kind, Mode, Timestamp, Xattrs};
+use crate::format::{Ino, Kind, Mode, Timestamp, Xattrs};
 use crate::layer::InodeRecord;
 
 impl Fs {

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(overrides.mtime, Timestamp::new(-2, 500_000_000));
         assert_eq!(overrides.take_xattrs().unwrap().get(b"user.a"), Some(&b"1\n2=3"[..]));
         assert!(matches!(overrides.apply_global(&record("path=y")), Err(Problem::Global(_))));
-        for malformed in [&b"10 path=xy\n"[..], b"9 path=x\n", b"99 path=x\n", b"path=x\n", b"7 path\n", b"3 \n"] {
+        for malformed in [&b"10 path=xy\n"[..], b"8 path=x\n", b"99 path=x\n", b"path=x\n", b"7 path\n", b"3 \n"] {
             assert!(matches!(overrides.apply(malformed), Err(Problem::Records)), "{malformed:?}");
         }
     }

@@ -1,0 +1,501 @@
+//! The kernel's requests. Every method decodes, counts, calls, and replies; what is called is in the `*_ops` modules.
+
+use super::adapter::{Adapter, Entry, Node};
+use super::attr_ops::XattrAnswer;
+use super::control_requests::ControlRequest;
+use super::convert::{self, FOREVER};
+use super::errno::Refusal;
+use super::file_ops::{OpenFile, Serve};
+use super::metrics::Op;
+use crate::vfs::{HandleId, Make, SetAttr};
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Inode numbers are never used twice, so no node number needs a second generation.
+const GENERATION: Generation = Generation(0);
+
+/// The largest read that is answered; the kernel asks for 1 MiB at most.
+const READ_LIMIT: usize = 16 << 20;
+
+/// Bytes of the longest name in a directory, for statfs.
+const NAME_LENGTH: u32 = crate::format::NAME_MAX as u32;
+
+thread_local! {
+    /// Reads are answered from here, so that a read costs no allocation.
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Adapter {
+    fn control_request(&self, node: INodeNo) -> Option<ControlRequest> {
+        let control = Arc::clone(self.control_of(node.0)?);
+        Some(ControlRequest { control, meter: self.meter.clone(), node })
+    }
+}
+
+fn ttl(keep: bool) -> Duration {
+    if keep { FOREVER } else { Duration::ZERO }
+}
+
+fn reply_entry(reply: ReplyEntry, outcome: Result<Entry, Errno>) {
+    match outcome {
+        Ok(Entry { attr, attr_keep, entry_keep }) => {
+            reply.entry_with_ttls(&ttl(attr_keep), &ttl(entry_keep), &attr, GENERATION);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, outcome: Result<(FileAttr, bool), Errno>) {
+    match outcome {
+        Ok((attr, keep)) => reply.attr(&ttl(keep), &attr),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_empty(reply: ReplyEmpty, outcome: Result<(), Errno>) {
+    match outcome {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_xattr<T: AsRef<[u8]>>(reply: ReplyXattr, outcome: Result<XattrAnswer<T>, Errno>) {
+    match outcome {
+        Ok(XattrAnswer::Size(size)) => reply.size(size),
+        Ok(XattrAnswer::Value(value)) => reply.data(value.as_ref()),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ASYNC_READ,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_BIG_WRITES,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            // Umask and default ACLs are the filesystem's to apply, for a default ACL replaces the umask.
+            InitFlags::FUSE_DONT_MASK,
+            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            InitFlags::FUSE_EXPORT_SUPPORT,
+            InitFlags::FUSE_MAX_PAGES,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_POSIX_ACL,
+        ];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                tracing::info!(?flag, "the kernel lacks a FUSE feature; going on without");
+            }
+        }
+        self.no_opendir = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
+        if self.passthrough
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+            && config.set_max_stack_depth(1).is_ok()
+        {
+            self.backings.allow();
+        }
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        if let Err(error) = self.fs.close() {
+            tracing::error!(%error, "closing the filesystem failed");
+            *self.farewell.lock() = Some(error);
+        }
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.meter.run(Op::Lookup, parent, || self.find(parent.0, name)) {
+            Ok(Some(entry)) => reply_entry(reply, Ok(entry)),
+            Ok(None) => reply.entry(&FOREVER, &convert::absent(), GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
+        // Nobody waits for an answer.
+        let _unanswered = self.meter.run(Op::Forget, ino, || {
+            self.forget_node(ino.0, nlookup);
+            Ok(())
+        });
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply_attr(reply, self.meter.run(Op::GetAttr, ino, || self.attr(ino.0)));
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = SetAttr {
+            mode: mode.map(convert::mode),
+            uid,
+            gid,
+            size,
+            atime: atime.map(convert::set_time),
+            mtime: mtime.map(convert::set_time),
+            ctime: ctime.map(convert::timestamp),
+            handle: fh.map(|fh| HandleId(fh.0)),
+        };
+        reply_attr(reply, self.meter.run(Op::SetAttr, ino, || self.set_attr(convert::caller(req), ino.0, &change)));
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.meter.run(Op::ReadLink, ino, || self.read_link(ino.0)) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+        let caller = convert::caller(req);
+        let make = || self.make_node(caller, (parent.0, name), mode, umask, rdev);
+        reply_entry(reply, self.meter.run(Op::MakeNode, parent, make));
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let make = || self.make(convert::caller(req), (parent.0, name), Make::Dir, mode, umask);
+        reply_entry(reply, self.meter.run(Op::MakeDir, parent, make));
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = Make::Symlink(target.as_os_str().as_bytes().into());
+        let make = || self.make(convert::caller(req), (parent.0, name), target, 0o777, 0);
+        reply_entry(reply, self.meter.run(Op::Symlink, parent, make));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, self.meter.run(Op::Unlink, parent, || self.remove(parent.0, name, false)));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, self.meter.run(Op::RemoveDir, parent, || self.remove(parent.0, name, true)));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let rename = || self.rename((parent.0, name), (newparent.0, newname), flags);
+        reply_empty(reply, self.meter.run(Op::Rename, parent, rename));
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        reply_entry(reply, self.meter.run(Op::Link, ino, || self.link(ino.0, newparent.0, newname)));
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let outcome = self.meter.run(Op::Create, parent, || {
+            let register = |file: &std::fs::File| reply.open_backing(file);
+            self.create_file(convert::caller(req), (parent.0, name), (mode, umask), OpenFlags(flags), &register)
+        });
+        match outcome {
+            Ok((Entry { attr, .. }, OpenFile { handle, serve })) => {
+                let handle = FileHandle(handle);
+                match serve {
+                    Serve::Kernel(backing) => {
+                        reply.created_passthrough(
+                            &FOREVER,
+                            &attr,
+                            GENERATION,
+                            handle,
+                            FopenFlags::empty(),
+                            backing.id(),
+                        );
+                    }
+                    Serve::Daemon(flags) => reply.created(&FOREVER, &attr, GENERATION, handle, flags),
+                }
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if let Some(request) = self.control_request(ino) {
+            return request.open(convert::caller(req), flags.into(), reply);
+        }
+        let outcome = self.meter.run(Op::Open, ino, || {
+            let register = |file: &std::fs::File| reply.open_backing(file);
+            self.open_file(convert::caller(req), ino.0, flags, &register)
+        });
+        match outcome {
+            Ok(OpenFile { handle, serve: Serve::Kernel(backing) }) => {
+                reply.opened_passthrough(FileHandle(handle), FopenFlags::empty(), backing.id());
+            }
+            Ok(OpenFile { handle, serve: Serve::Daemon(flags) }) => reply.opened(FileHandle(handle), flags),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let size = (size as usize).min(READ_LIMIT);
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            match self.meter.run(Op::Read, ino, || self.read_file(ino.0, fh.0, offset, &mut buffer[..size])) {
+                Ok(count) => reply.data(&buffer[..count]),
+                Err(errno) => reply.error(errno),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        if let Some(request) = self.control_request(ino) {
+            return request.write(fh.0, data.to_vec(), reply);
+        }
+        let kill_priv = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.meter.run(Op::Write, ino, || self.write_file(ino.0, fh.0, offset, data, kill_priv)) {
+            Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // Nothing is held back that a close would have to bring out, so the kernel needn't ask again.
+        reply_empty(reply, self.meter.run(Op::Other, ino, || Err(Refusal::LeftToKernel.into())));
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, self.meter.run(Op::Release, ino, || self.release_file(ino.0, fh.0)));
+    }
+
+    fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        reply_empty(reply, self.meter.run(Op::Fsync, ino, || self.fsync_file(ino.0, fh.0, datasync)));
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // Listings hold no state here, so the kernel needn't ask: told so once, it opens and caches directories by itself.
+        let outcome =
+            self.meter.run(Op::Other, ino, || if self.no_opendir { Err(Refusal::LeftToKernel.into()) } else { Ok(()) });
+        match outcome {
+            Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let mut any = false;
+        let outcome = self.meter.run(Op::ReadDir, ino, || {
+            self.list(ino.0, offset, false, &mut |line| {
+                let taken = !reply.add(line.number, line.cookie, line.kind, line.name);
+                any |= taken;
+                taken
+            })
+        });
+        match outcome {
+            // What was found before the error is told first; the next request meets it again.
+            Err(errno) if !any => reply.error(errno),
+            Ok(()) | Err(_) => reply.ok(),
+        }
+    }
+
+    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let mut any = false;
+        let outcome = self.meter.run(Op::ReadDir, ino, || {
+            self.list(ino.0, offset, true, &mut |line| {
+                let Some((attr, keep)) = line.attr else { return false };
+                let taken = !reply.add(line.number, line.cookie, line.name, &keep, &attr, GENERATION);
+                any |= taken;
+                taken
+            })
+        });
+        match outcome {
+            Err(errno) if !any => reply.error(errno),
+            Ok(()) | Err(_) => reply.ok(),
+        }
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        let sync = || match self.node(ino.0)? {
+            Node::File(ino) => Ok(self.fs.fsync_dir(ino)?),
+            Node::Control(..) => Ok(()),
+        };
+        reply_empty(reply, self.meter.run(Op::FsyncDir, ino, sync));
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match self.meter.run(Op::StatFs, ino, || self.stat_fs()) {
+            Ok(totals) => reply.statfs(
+                totals.blocks,
+                totals.free,
+                totals.available,
+                totals.files,
+                totals.files_free,
+                totals.block_size,
+                NAME_LENGTH,
+                totals.block_size,
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
+        let set = || self.set_xattr(convert::caller(req), ino.0, name, value, flags);
+        reply_empty(reply, self.meter.run(Op::SetXattr, ino, set));
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.meter.run(Op::GetXattr, ino, || self.get_xattr(ino.0, name, size)));
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.meter.run(Op::ListXattr, ino, || self.list_xattr(ino.0, size)));
+    }
+
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let remove = || self.remove_xattr(convert::caller(req), ino.0, name);
+        reply_empty(reply, self.meter.run(Op::RemoveXattr, ino, remove));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let reserve = || Ok(self.fs.fallocate(self.file_handle(ino.0, fh.0)?, offset, length, mode)?);
+        reply_empty(reply, self.meter.run(Op::Fallocate, ino, reserve));
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        match self.meter.run(Op::Seek, ino, || self.seek(ino.0, fh.0, offset, whence)) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let copy = || self.copy_range((ino_in.0, fh_in.0, offset_in), (ino_out.0, fh_out.0, offset_out), len);
+        match self.meter.run(Op::CopyRange, ino_out, copy) {
+            Ok(count) => reply.written(count),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        let Err(errno) = self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::NoIoctl.into()));
+        reply.error(errno);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Files are always ready, and the kernel knows that once it has been told that there is nothing to ask.
+        let Err(errno) =
+            self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::LeftToKernel.into()));
+        reply.error(errno);
+    }
+
+    fn bmap(&self, _: &Request, ino: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        let Err(errno) =
+            self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::LeftToKernel.into()));
+        reply.error(errno);
+    }
+}
