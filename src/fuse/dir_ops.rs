@@ -86,10 +86,13 @@ impl Adapter {
             let attr = FileAttr { ino: line.number, kind: line.kind, ..convert::absent() };
             return Ok(push(Line { attr: Some((attr, Duration::ZERO)), ..line }));
         }
-        let attr = listed.attr.as_ref().ok_or(Refusal::Bug)?;
-        let published = self.nodes.publish(attr.ino);
-        let shown = convert::file_attr(attr, published.node);
-        let keep = if published.alias { Duration::ZERO } else { convert::FOREVER };
+        let published = self.nodes.publish(listed.ino);
+        let (shown, keep) = match &listed.attr {
+            Some(attr) if !published.alias => (convert::file_attr(attr, published.node), convert::FOREVER),
+            Some(attr) => (convert::file_attr(attr, published.node), Duration::ZERO),
+            // Damaged: its number and type are all that is known, and who asks for more gets the error.
+            None => (FileAttr { ino: INodeNo(published.node), kind: line.kind, ..convert::absent() }, Duration::ZERO),
+        };
         let taken = push(Line { attr: Some((shown, keep)), ..line });
         if !taken {
             *left_over = Some(published.node);
