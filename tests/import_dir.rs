@@ -254,6 +254,12 @@ fn what_is_excluded_is_left_out() {
 }
 
 #[test]
+fn a_file_that_hides_its_length_is_no_empty_file() {
+    let lab = Lab::new();
+    assert!(matches!(refused(&lab, Path::new("/proc/sys/kernel")), IngestError::Changed { .. }));
+}
+
+#[test]
 fn a_missing_source_is_named() {
     let lab = Lab::new();
     let error = refused(&lab, &lab.path("no such"));

@@ -31,6 +31,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Files at least this long start for the disk at once, while others are still hashed, so that the barrier finds less to do.
+const START_MIN: u64 = 64 * 1024;
 /// Content longer than this is reflinked where it can be.
 const REFLINK_MIN: u64 = 128 * 1024;
 
@@ -256,6 +258,9 @@ impl Writer {
         self.before_publish()?;
         let path = self.store.object_path(digest);
         self.seal(&pending.file).context("set mode and time of", &path)?;
+        if size >= START_MIN {
+            syncfs::start(&pending.file);
+        }
         loop {
             if pending.publish_new(&path)? {
                 return Ok(self.done(digest, size, false));

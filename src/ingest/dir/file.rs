@@ -11,8 +11,9 @@ use crate::store::{Put, Writer};
 use crate::sys::at::{self, FileType, Stat};
 use crate::sys::xattrs::{self, Of};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,14 +87,18 @@ impl FileWorker<'_> {
     }
 }
 
-/// Reads a file of `size` bytes into `buffer`; false if it has another length.
+/// Reads the first `size` bytes of a file into `buffer`; false if it has fewer. Whether it has more, a look at it afterwards tells; but one of a
+/// filesystem like proc says that it is empty, and isn't.
 fn read_small(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    buffer.clear();
-    // one byte more than is expected, so that a file that grew is noticed, and one that did not needs no second call
-    let mut limited = file.take(size + 1);
-    buffer.reserve(usize::try_from(size + 1).unwrap_or(usize::MAX));
-    limited.read_to_end(buffer)?;
-    Ok(buffer.len() as u64 == size)
+    if size == 0 {
+        buffer.clear();
+        return file.read_at(&mut [0], 0).map(|got| got == 0);
+    }
+    buffer.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
+    match file.read_exact_at(buffer, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
 impl FileJob {
