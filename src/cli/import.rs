@@ -8,7 +8,7 @@ use crate::control::text::{duration, size};
 use crate::format::RefName;
 use crate::ingest::{self, Exclude, ImportOptions, Imported, Progress};
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,6 +88,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let made = if is_dir {
         ingest::import_dir(&store, &args.source, &options, &progress)
     } else if args.source == Path::new("-") {
+        if io::stdin().is_terminal() {
+            let error = Error::new(Exit::Usage, "no archive comes from a terminal");
+            return Err(
+                error.help(format!("pipe one in, as in `zcat rootfs.tar.gz | cairnfs import - {}`", args.reference))
+            );
+        }
         ingest::import_tar(&store, io::stdin().lock(), &options, &progress)
     } else {
         let file = File::open(&args.source).doing(doing)?;

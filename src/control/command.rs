@@ -90,9 +90,15 @@ fn parse_words(words: &[&str]) -> Result<Command, ControlError> {
         ("sync" | "stats" | "config" | "diff" | "help", [extra, ..]) => {
             Err(usage(&format!("`{name}` takes no `{}`", extra.escape_debug())))
         }
-        _ => Err(usage(&format!("unknown command `{}`; {}", name.escape_debug(), known()))),
+        _ => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            Err(usage(&format!("unknown command `{}`; {}", shown.escape_debug(), known())))
+        }
     }
 }
+
+/// Characters of a command that isn't one that its error repeats.
+const SHOWN_MAX: usize = 80;
 
 fn parse_gc(options: &[&str]) -> Result<Command, ControlError> {
     let mut dry_run = false;
