@@ -134,7 +134,7 @@ pub enum StoreError {
         other: String,
     },
     /// A ref whose history has nothing to take back.
-    #[error("ref `{name}` was never moved or removed: there is nothing to take back")]
+    #[error("no move or removal of ref `{name}` is left to take back")]
     NothingToUndo {
         /// The ref.
         name: String,
