@@ -63,7 +63,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// An object that something names isn't there.
-    #[error("object {digest} is missing from the store at {path}; import its source again, or pull it")]
+    #[error("object {digest} is missing from the store at {path}; import its source again")]
     MissingObject {
         /// The object.
         digest: Digest,
@@ -71,7 +71,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// An object whose bytes aren't what its name says, or that can't be decoded.
-    #[error("object {digest} at {path} is corrupt: {why}; remove it, then import its source again or pull it")]
+    #[error("object {digest} at {path} is corrupt: {why}; remove it, then import its source again")]
     CorruptObject {
         /// The object.
         digest: Digest,
@@ -134,7 +134,7 @@ pub enum StoreError {
         other: String,
     },
     /// A ref whose history has nothing to take back.
-    #[error("ref `{name}` was never moved or removed: there is nothing to take back")]
+    #[error("no move or removal of ref `{name}` is left to take back")]
     NothingToUndo {
         /// The ref.
         name: String,

@@ -59,7 +59,7 @@ pub struct Args {
     /// Stay in the foreground, and log to standard error
     #[arg(short, long)]
     pub foreground: bool,
-    /// Mount options, see below
+    /// Mount options; `--help` lists them
     #[arg(short, value_name = "OPTIONS")]
     pub options: Vec<String>,
     /// The project that a new layer counts for
