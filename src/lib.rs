@@ -1,23 +1,36 @@
 //! cairnfs mounts manifests of a content-addressed store as root filesystems.
 //!
 //! ```text
-//!            cli            the only part that prints or exits
-//!             │
-//!          control          .ctl directory, socket, commands
-//!             │
-//!   fuse  ────┤             FUSE adapter: decode, call vfs, map the error, reply
-//!     │       │
-//!    vfs   snapshot   gc    kernel-free filesystem · layer to manifest · collector
-//!     │ ╲     │       │
-//!   layer  ingest     │     what a layer changed · directories and archives in and out
-//!        ╲    │      ╱
-//!           store           objects, refs, leases, trash: the only part that joins store paths
-//!             │
-//!           format          pure bytes and types
-//!             │
-//!            sys            raw system calls: the only unsafe code
+//!               cli                     the only part that prints or exits
+//!                │
+//!             control                  .ctl directory, socket, commands
+//!     ┌────────┬─┴────┬────────┐
+//!   fuse   snapshot   gc     ingest    FUSE adapter · layer to manifest · collector · directories and archives in and out
+//!     └───┬────┘      │        │
+//!        vfs          │        │       kernel-free filesystem: clean nodes of a base, dirty ones of a layer
+//!      ┌──┴───┐       │        │
+//!    layer  store ────┴────────┘       what a layer changed · objects, refs, leases, trash: the only part that joins store paths
+//!      └──┬───┘
+//!      format                          pure bytes and types
+//!
+//!        sys                           raw system calls: the only unsafe code
 //! ```
 //! Dependencies point down only. `docs/ARCHITECTURE.md` tells the reasons.
+//!
+//! Where it is decided
+//!
+//! | what | where |
+//! |---|---|
+//! | the errno of any failure, such as a denied write | `fuse/errno.rs` |
+//! | whether an open is passthrough | `fuse/io_mode.rs`: `wish`, `decide`; whether the machine can: `fuse/backing.rs` |
+//! | how a file is copied up | `vfs/copy_up.rs` |
+//! | what evicts cached trees | `vfs/base.rs`: `TreeCache`; listings `vfs/mod.rs`: `VIEWS`; backing files `fuse/backing.rs`: `KEPT` |
+//! | what recovery does after a daemon was killed | `layer/recovery.rs`: `judge`; of the store: `gc/mod.rs`, step 5 |
+//! | the fsync that publishes a ref | `store/writer.rs`: `set_ref`, by `barrier` and `store/publish.rs`: `replace_durably` |
+//! | where bytes are checked against their digest | `store/objects.rs`: `read_checked`, `verify_object`; blobs are not when read |
+//! | the roots of a collection | `gc/roots.rs`, from what `store/sweep.rs` reads |
+//! | that an import refuses `.ctl` | `ingest/options.rs`: `check_root_name` |
+//! | exit codes | `cli/exit.rs`; which error has which: `cli/explain.rs` |
 
 pub mod cli;
 pub mod control;

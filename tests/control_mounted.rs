@@ -256,7 +256,9 @@ fn commands_that_take_long_do_not_keep_the_mount_from_being_served() {
     let names =
         || fs::read_dir(&tasks).unwrap().flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
     // the kernel lets one write at a time through to a file; the others wait there
+    let start = std::time::Instant::now();
     while !names().any(|name| name == "control-write\n") {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "no command runs");
         std::thread::yield_now();
     }
     let (done, served) = std::sync::mpsc::channel();

@@ -9,7 +9,7 @@ use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
 use cairnfs::ingest::{ImportOptions, Progress, import_dir};
 use cairnfs::layer::Layer;
 use cairnfs::snapshot::{self, ChangeKind};
-use cairnfs::store::Store;
+use cairnfs::store::{Store, StoreError};
 use cairnfs::vfs::{
     Attr, Caller, ContentKey, Fs, Ino, Make, OpenMode, RenameMode, SetAttr, SetTime, VfsError, XattrMode,
 };
@@ -627,4 +627,71 @@ fn a_layer_without_its_database_is_damaged_and_not_new() {
     fs::remove_dir(&index).unwrap();
     fs::rename(bench.layer_path().join("away"), &index).unwrap();
     assert!(find(&bench.open(), "d").is_some());
+}
+
+fn files_beneath(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_beneath(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_damaged_database_is_refused_or_whole() {
+    let bench = Bench::new();
+    {
+        let fs = bench.open();
+        for n in 0..50 {
+            create(&fs, &format!("dir/new{n}"), "content");
+        }
+        fs.close().unwrap();
+    }
+    let (layer, spare) = (bench.layer_path(), bench.folder.path().join("spare"));
+    let copy = |from: &Path, to: &Path| {
+        let status = std::process::Command::new("cp").args(["-a".as_ref(), from, to]).status().unwrap();
+        assert!(status.success());
+    };
+    copy(&layer, &spare);
+    let files: Vec<PathBuf> =
+        files_beneath(&layer.join("index")).iter().map(|path| path.strip_prefix(&layer).unwrap().to_owned()).collect();
+    assert!(files.len() > 3, "{files:?}");
+    for file in files {
+        for empty in [false, true] {
+            fs::remove_dir_all(&layer).unwrap();
+            copy(&spare, &layer);
+            if empty { fs::write(layer.join(&file), "") } else { fs::remove_file(layer.join(&file)) }.unwrap();
+            let Ok(opened) = Layer::open(&layer) else { continue };
+            let fs = Fs::with_layer(&bench.store, bench.base, opened).unwrap();
+            assert_eq!(list(&fs, "dir").len(), 60, "{file:?} {empty}");
+            assert_eq!(read(&fs, "dir/new49"), "content");
+        }
+    }
+}
+
+#[test]
+fn a_blob_of_the_wrong_length_is_not_read_as_if_it_were_whole() {
+    let bench = Bench::new();
+    let fs = bench.open();
+    let blob = bench.store.object_path(Digest::of(b"clean content"));
+    fs::write(&blob, "clean").unwrap();
+    let opened = fs.open(ino(&fs, "a/b/c"), OpenMode::default()).unwrap();
+    let error = fs.read(opened.handle, 0, &mut [0; 100]).unwrap_err();
+    assert!(matches!(error, VfsError::Store(StoreError::CorruptObject { .. })), "{error}");
+    let write = OpenMode { write: true, truncate: false };
+    assert!(fs.open(ino(&fs, "a/b/c"), write).is_err(), "nor is it copied up");
+    assert_eq!(read(&fs, "dir/1"), "file 1");
+}
+
+#[test]
+fn a_damaged_inode_leaves_its_directory_listable() {
+    let bench = Bench::new();
+    let fs = bench.open();
+    create(&fs, "dir/bad", "x");
+    create(&fs, "dir/good", "y");
+    let bad = files_beneath(&bench.layer_path().join("data"))
+        .into_iter()
+        .find(|path| fs::read(path).unwrap() == b"x")
+        .unwrap();
+    fs::remove_file(bad).unwrap();
+    assert_eq!(list(&fs, "dir").len(), 12);
+    assert!(fs.lookup(ino(&fs, "dir"), name("bad")).is_err());
+    assert_eq!(read(&fs, "dir/good"), "y");
 }

@@ -5,12 +5,11 @@ use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
 use super::mounts;
 use crate::control::client;
+use crate::fuse;
 use crate::store::{MountInfo, Store};
-use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
 use serde_json::json;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
@@ -34,6 +33,10 @@ pub struct Args {
 
 /// How long the process of the mount may take to write its last and end.
 const END_MAX: Duration = Duration::from_secs(60);
+/// How long the process of the mount may take to put changes on disk before it is unmounted regardless: it syncs again at its end.
+const SYNC_MAX: Duration = Duration::from_secs(120);
+/// The same when the mount is wanted away at once.
+const SYNC_MAX_LAZY: Duration = Duration::from_secs(2);
 /// How long a process is given whose mount isn't to be seen: it is ending, or mounted elsewhere.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -46,7 +49,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     if let Some(found) = found.as_ref().filter(|found| found.alive) {
         // a failure to sync is told, but an unmount that fails for it would leave no way out: the process syncs again at its end
-        if let Err(error) = client::ask(&found.record.socket, "sync") {
+        let limit = if args.lazy { SYNC_MAX_LAZY } else { SYNC_MAX };
+        if let Err(error) = client::ask_within(&found.record.socket, "sync", Some(limit)) {
             context.out.warn(&format!("the mount's changes couldn't be put on disk beforehand: {error}"));
         }
     }
@@ -83,13 +87,16 @@ fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<Moun
 }
 
 fn detach(path: &Path, lazy: bool) -> Result<()> {
-    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-    match umount2(path, flags | MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::EPERM) if !nix::unistd::geteuid().is_root() => by_fusermount(path, lazy),
-        Err(Errno::EBUSY) => Err(busy(path)),
-        Err(errno) => Err(Error::of(format!("unmount {}", path.display()), &std::io::Error::from(errno))),
-    }
+    let outcome = if lazy { fuse::detach(path) } else { fuse::unmount(path) };
+    outcome.map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => busy(path),
+        // the helper doesn't say why it refuses; nearly always something uses the mount
+        io::ErrorKind::PermissionDenied if !nix::unistd::geteuid().is_root() => busy(path),
+        io::ErrorKind::NotFound => {
+            Error::of(format!("unmount {}", path.display()), &error).help("install the package `fuse3`, or run as root")
+        }
+        _ => Error::of(format!("unmount {}", path.display()), &error),
+    })
 }
 
 fn busy(path: &Path) -> Error {
@@ -120,18 +127,6 @@ fn users(path: &Path) -> Vec<String> {
     users
 }
 
-fn by_fusermount(path: &Path, lazy: bool) -> Result<()> {
-    let mut command = Command::new("fusermount3");
-    command.arg("-u").arg("-q").args(lazy.then_some("-z")).arg("--").arg(path);
-    let output = command.output().map_err(|error| {
-        Error::of(format!("unmount {}", path.display()), &error).help("install the package `fuse3`, or run as root")
-    })?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(busy(path)),
-    }
-}
-
 fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
     if ends_within(store, found, END_MAX)? {
         return forget(store, found);
@@ -145,7 +140,8 @@ fn ends_within(store: &Store, found: &MountInfo, limit: Duration) -> Result<bool
     let lives = |mount: &MountInfo| mount.record.id == found.record.id && mount.alive;
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
-    while mounts::list(store)?.iter().any(lives) {
+    // The record goes a moment before the process and what it has locked.
+    while mounts::list(store)?.iter().any(lives) || runs(found.record.pid) {
         if start.elapsed() > limit {
             return Ok(false);
         }
@@ -153,6 +149,13 @@ fn ends_within(store: &Store, found: &MountInfo, limit: Duration) -> Result<bool
         pause = (pause * 2).min(Duration::from_millis(50));
     }
     Ok(true)
+}
+
+/// Whether the process still runs (proc_pid_stat(5)); one that only waits to be reaped holds nothing any more.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// Clears away what a process that died left behind.

@@ -6,6 +6,7 @@
 //! tree      one directory, binary       links    table of hard-linked inodes, binary
 //! manifest  root filesystem, JSON       error    why bytes were refused
 //! ino       inode numbers               view     trees and link tables as JSON, to be looked at
+//! acl       access control lists as attributes hold them
 //! inode, sets                           the bytes of inodes and of attribute sets, in trees and link tables alike
 //! codec, text                           fields as bytes, bytes as text
 //! ```
@@ -13,6 +14,7 @@
 //! Invariant: every value has exactly one encoding, and every decoder refuses all other bytes, so a digest names a meaning.
 //! `docs/FORMAT.md` draws the bytes.
 
+mod acl;
 mod codec;
 mod digest;
 mod entry;
@@ -28,6 +30,7 @@ mod text;
 mod tree;
 mod view;
 
+pub use acl::{AclEntry, AclKind, AclTag, BadAcl, decode_acl, encode_acl};
 pub use digest::{BadDigest, Digest, Hasher};
 pub use entry::{Content, Device, Entry, Kind, LinkNumber, Node, Subtree};
 pub use error::FormatError;

@@ -20,7 +20,7 @@ pub(super) struct ControlRequest {
 
 impl ControlRequest {
     pub(super) fn open(self, caller: Caller, access: Access, reply: ReplyOpen) {
-        in_own_thread(move || {
+        in_thread("control-open", move || {
             let outcome = self.meter.run(Op::Open, self.node, || {
                 let node = self.control.node(self.node.0).unwrap_or(Node::Dir);
                 self.control.open(caller, node, access.reading, access.mode.write)
@@ -33,7 +33,7 @@ impl ControlRequest {
     }
 
     pub(super) fn write(self, handle: u64, text: Vec<u8>, reply: ReplyWrite) {
-        in_own_thread(move || {
+        in_thread("control-write", move || {
             let outcome = self.meter.run(Op::Write, self.node, || {
                 let written = u32::try_from(text.len()).map_err(|_| Refusal::Bug)?;
                 self.control.write(handle, &text)?;
@@ -47,9 +47,9 @@ impl ControlRequest {
     }
 }
 
-fn in_own_thread(work: impl FnOnce() + Send + 'static) {
+fn in_thread(name: &str, work: impl FnOnce() + Send + 'static) {
     // Without a thread the work is dropped with its reply, which answers EIO.
-    if let Err(error) = thread::Builder::new().name("control-request".into()).spawn(work) {
+    if let Err(error) = thread::Builder::new().name(name.into()).spawn(work) {
         tracing::error!(%error, "can't start a thread for the control directory");
     }
 }

@@ -4,7 +4,7 @@ use super::adapter::{Adapter, Node};
 use super::control_dir::ControlDir;
 use super::convert;
 use super::errno::{Fault, Refusal};
-use crate::vfs::Listed;
+use crate::vfs::{Ino, Listed};
 use fuser::{FileAttr, FileType, INodeNo};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -43,26 +43,34 @@ impl Adapter {
                 });
                 Ok(())
             }
-            Node::File(ino) => {
-                let (mut fault, mut left_over) = (None, None);
-                self.fs.read_dir(ino, cookie, attrs, &mut |listed| {
-                    if self.control.is_some() && ControlDir::is_at(node, listed.name) {
-                        return true;
-                    }
-                    let going_on =
-                        if attrs { self.push_plus(&listed, push, &mut left_over) } else { Ok(push(plain(&listed))) };
-                    going_on.unwrap_or_else(|refusal| {
-                        fault = Some(refusal.into());
-                        false
-                    })
-                })?;
-                // Only now, for the filesystem holds its locks while it lists.
-                if let Some(node) = left_over {
-                    self.forget_node(node, 1);
-                }
-                fault.map_or(Ok(()), Err)
-            }
+            Node::File(ino) => self.list_dir(node, ino, cookie, attrs, push),
         }
+    }
+
+    fn list_dir(
+        &self,
+        node: u64,
+        ino: Ino,
+        cookie: u64,
+        attrs: bool,
+        push: &mut dyn FnMut(Line<'_>) -> bool,
+    ) -> Result<(), Fault> {
+        let (mut fault, mut left_over) = (None, None);
+        self.fs.read_dir(ino, cookie, attrs, &mut |listed| {
+            if self.control.is_some() && ControlDir::is_at(node, listed.name) {
+                return true;
+            }
+            let going_on = if attrs { self.push_plus(&listed, push, &mut left_over) } else { Ok(push(plain(&listed))) };
+            going_on.unwrap_or_else(|refusal| {
+                fault = Some(refusal.into());
+                false
+            })
+        })?;
+        // Only now, for the filesystem holds its locks while it lists.
+        if let Some(node) = left_over {
+            self.forget_node(node, 1);
+        }
+        fault.map_or(Ok(()), Err)
     }
 
     /// `left_over`: a node that was counted, but for which the reply had no room.
@@ -78,10 +86,13 @@ impl Adapter {
             let attr = FileAttr { ino: line.number, kind: line.kind, ..convert::absent() };
             return Ok(push(Line { attr: Some((attr, Duration::ZERO)), ..line }));
         }
-        let attr = listed.attr.as_ref().ok_or(Refusal::Bug)?;
-        let published = self.nodes.publish(attr.ino);
-        let shown = convert::file_attr(attr, published.node);
-        let keep = if published.alias { Duration::ZERO } else { convert::FOREVER };
+        let published = self.nodes.publish(listed.ino);
+        let (shown, keep) = match &listed.attr {
+            Some(attr) if !published.alias => (convert::file_attr(attr, published.node), convert::FOREVER),
+            Some(attr) => (convert::file_attr(attr, published.node), Duration::ZERO),
+            // Damaged: its number and type are all that is known, and who asks for more gets the error.
+            None => (FileAttr { ino: INodeNo(published.node), kind: line.kind, ..convert::absent() }, Duration::ZERO),
+        };
         let taken = push(Line { attr: Some((shown, keep)), ..line });
         if !taken {
             *left_over = Some(published.node);

@@ -1,5 +1,8 @@
 //! The errno of every failure that a mount reports: the one place outside `sys` that names errno constants.
 //!
+//! A write that is denied: EROFS on a mount without a layer ([`VfsError::ReadOnly`]), EBUSY and EPERM for the control
+//! directory. Owner and mode are checked by the kernel itself (`default_permissions`), whose EACCES and EPERM never come through here.
+//!
 //! Each `match` is exhaustive and has no wildcard arm, so that a new kind of failure can't compile without a decision here.
 
 use super::ControlError;

@@ -1,5 +1,8 @@
 //! How a file is opened: by passthrough, where the kernel reads and writes the host file itself, or through the page cache and the daemon.
 //!
+//! [`wish`] says what would be best for an open by itself, [`decide`] what it gets beside the node's other opens; whether the machine can do
+//! passthrough at all is [`super::backing`]'s to know.
+//!
 //! The kernel's rule: while a node has a passthrough open, every further open of it must be passthrough with the same backing; while it has
 //! a cached open, no passthrough is possible. Breaking the rule gives the caller EIO. So [`OpenModes`] keeps, for each node, the mode of its
 //! live opens and their number, and [`decide`] follows the rule. The kernel leaves a mode before it sends RELEASE, so what is kept here

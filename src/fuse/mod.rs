@@ -38,6 +38,7 @@ pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};
 pub use mount_error::MountError;
 pub use mount_options::{BadOption, ControlAccess, IoChoice, MountOptions};
 pub use mount_table::{MountEntry, mounts};
+pub use mounting::{detach, unmount};
 pub use session::{MountHandle, Mounted, Unmounted};
 
 /// The files of the control directory, which the adapter shows as `.ctl` at the root of a mount. The adapter does names, inode numbers,

@@ -134,6 +134,16 @@ pub(super) fn connection_of(mountpoint: &Path) -> Option<u32> {
     table.into_iter().rfind(|entry| entry.mountpoint == mountpoint).map(|entry| entry.connection)
 }
 
+/// Removes the mount at `path`, unless something uses it.
+pub fn unmount(path: &Path) -> io::Result<()> {
+    unmount_path(path, MntFlags::UMOUNT_NOFOLLOW)
+}
+
+/// Removes the mount at `path` from the tree of directories; it ends when its last user leaves.
+pub fn detach(path: &Path) -> io::Result<()> {
+    unmount_path(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)
+}
+
 /// umount2(2), or `fusermount3 -u` for those who mounted by it.
 pub(super) fn unmount_path(path: &Path, flags: MntFlags) -> io::Result<()> {
     let outcome = umount2(path, flags).map_err(io::Error::from);

@@ -18,7 +18,7 @@ use super::mount_error::MountError;
 use super::mount_options::{ControlAccess, IoChoice, MountOptions};
 use super::mounting::{abort_connection, check_mountpoint, connection_of, start, unmount_path};
 use super::nodes::Nodes;
-use super::{ControlFiles, errno, mount_table};
+use super::{ControlFiles, errno, mount_table, mounting};
 use crate::vfs::{Caller, Fs, VfsError};
 use fuser::{Notifier, Session};
 use nix::mount::MntFlags;
@@ -183,10 +183,10 @@ impl MountHandle {
             return Ok(Unmounted::WhenLastUserLeaves);
         };
         let failed = |source| MountError::Unmount { path: path.clone(), source };
-        match unmount_path(&path, MntFlags::UMOUNT_NOFOLLOW) {
+        match mounting::unmount(&path) {
             Ok(()) => Ok(Unmounted::Now),
             Err(error) if errno::is_busy(&error) => {
-                unmount_path(&path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH).map_err(failed)?;
+                mounting::detach(&path).map_err(failed)?;
                 tracing::warn!(path = %path.display(), "in use: detached, and served until its last user leaves");
                 Ok(Unmounted::WhenLastUserLeaves)
             }

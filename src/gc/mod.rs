@@ -29,7 +29,7 @@ pub use report::Report;
 pub use roots::{Root, RootKind, kept_since, roots, suspect_since};
 
 use crate::store::Store;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long what was collected, and what a ref named before, can be had back.
 pub const GRACE: Duration = Duration::from_secs(600);
@@ -111,9 +111,4 @@ pub fn collect(store: &Store, options: &Options, progress: &dyn Fn(Progress)) ->
     report.missing = survey::still_missing(store, options, report.missing)?;
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
 //! Looking at what is there, without a lock: roots move meanwhile, and other collections take what those that went kept.
 
-use super::{Candidate, GcError, Live, Options, Progress, Root, now_ms, roots};
+use super::{Candidate, GcError, Live, Options, Progress, Root, roots};
 use crate::format::Digest;
-use crate::store::{Listed, Roots, Store};
+use crate::store::{Listed, Roots, Store, now_ms};
 use std::collections::HashSet;
 use std::path::PathBuf;
 

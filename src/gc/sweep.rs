@@ -2,9 +2,9 @@
 
 use super::plan::{Candidate, Plan, is_over, still_doomed};
 use super::roots::{RootKind, kept_since, suspect_since};
-use super::{GcError, Live, Options, Progress, Report, now_ms, roots};
+use super::{GcError, Live, Options, Progress, Report, roots};
 use crate::format::Digest;
-use crate::store::{LeaseInfo, Store, StoreError, Sweep, Trashed};
+use crate::store::{LeaseInfo, Store, StoreError, Sweep, Trashed, now_ms};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

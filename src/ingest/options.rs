@@ -1,7 +1,7 @@
 //! What an import is told.
 
 use super::{Exclude, IngestError};
-use crate::format::RefName;
+use crate::format::{CONTROL_NAME, RefName};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
@@ -39,6 +39,11 @@ pub struct Limits {
     pub path_bytes: u64,
     /// Bytes that sparse members say are holes, in the whole archive: they cost time but no room in it.
     pub hole_bytes: u64,
+}
+
+/// Whether an import refuses an entry called `name` in the root of its source: a mount shows its control directory there.
+pub(super) fn check_root_name(name: &[u8], allow_ctl: bool) -> Result<(), IngestError> {
+    if name == CONTROL_NAME && !allow_ctl { Err(IngestError::Reserved) } else { Ok(()) }
 }
 
 impl Default for Limits {

@@ -43,6 +43,9 @@ struct Handles {
     meta: Keyspace,
 }
 
+/// The key of each keyspace's stamp: shorter than any number's, and no name of a number kept in `meta`.
+const STAMP: &[u8] = b"\0made";
+
 /// Which keyspace.
 #[derive(Clone, Copy, Debug)]
 enum Space {
@@ -188,6 +191,9 @@ impl Db {
     pub fn each_inode(&self, mut visit: impl FnMut(Ino, InodeRecord)) -> Result<(), LayerError> {
         for guard in self.handles()?.inodes.iter() {
             let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            if &*key == STAMP {
+                continue;
+            }
             let ino = ino_of_key(&key).map_err(|e| self.bad(Ino(0), e))?;
             visit(ino, InodeRecord::decode(&value).map_err(|e| self.bad(ino, e))?);
         }
@@ -198,6 +204,9 @@ impl Db {
     pub fn each_name(&self, mut visit: impl FnMut(Ino, &[u8], NameRecord)) -> Result<(), LayerError> {
         for guard in self.handles()?.names.iter() {
             let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            if &*key == STAMP {
+                continue;
+            }
             let parent = ino_of_key(&key).map_err(|e| self.bad(Ino(0), e))?;
             visit(parent, &key[8..], NameRecord::decode(&value).map_err(|e| self.bad(parent, e))?);
         }
@@ -219,6 +228,24 @@ impl Db {
     pub fn meta_text(&self, key: &str) -> Result<Option<String>, LayerError> {
         let value = self.handles()?.meta.get(key).map_err(|e| self.failed(e))?;
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Marks every keyspace as made, for [`Db::is_whole`].
+    pub fn stamp(&self) -> Result<(), LayerError> {
+        let stamp = |space| Change { space, key: STAMP.into(), value: Some([].into()) };
+        self.commit(&[stamp(Space::Inodes), stamp(Space::Names), stamp(Space::Meta)], false)?;
+        self.handles()?.database.persist(PersistMode::SyncAll).map_err(|e| self.failed(e))
+    }
+
+    /// Whether every keyspace has its stamp: one that lost its files comes back empty, without an error.
+    pub fn is_whole(&self) -> Result<bool, LayerError> {
+        let handles = self.handles()?;
+        for space in [Space::Inodes, Space::Names, Space::Meta] {
+            if handles.space(space).get(STAMP).map_err(|e| self.failed(e))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Starts a batch: nothing of it is seen or kept before [`Batch::commit`].

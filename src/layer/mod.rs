@@ -3,7 +3,7 @@
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
 //!      /index.reserve  disk kept for removals on a full one (ballast)
-//!      /stamp    exists once the database was made: without the database then, the layer is damaged, not new
+//!      /stamp    exists once the database and its keyspaces were made: a layer that lacks one of them then is damaged, not new
 //!      /data/    content of dirty files                (data)
 //! ```
 //! A number without a record is clean: the base says what it is. A name without a record is what the base tree says.
@@ -56,10 +56,12 @@ fn open_db(path: &Path) -> Result<Db, LayerError> {
         return Err(LayerError::Gone { path: index });
     }
     let db = Db::open(&index)?;
-    if !stamped {
-        let written = std::fs::File::create(&stamp).and_then(|file| file.sync_all());
-        written.map_err(|source| LayerError::Data { action: "create", path: stamp, source })?;
+    if stamped {
+        return if db.is_whole()? { Ok(db) } else { Err(LayerError::Gone { path: index }) };
     }
+    db.stamp()?;
+    let written = std::fs::File::create(&stamp).and_then(|file| file.sync_all());
+    written.map_err(|source| LayerError::Data { action: "create", path: stamp, source })?;
     Ok(db)
 }
 

@@ -42,6 +42,7 @@ pub use layers::{LayerConfig, LayerLock, LayerMode, Quota};
 pub use lease::{Lease, LeaseHeader, LeaseInfo, LeaseKind};
 pub use mounts::{MountGuard, MountInfo, MountRecord};
 pub use objects::{Listed, ObjectStat};
+pub use publish::now_ms;
 pub use reach::Role;
 pub use refs::{Change, Operation};
 pub use sweep::{Roots, Sweep, Trashed};

@@ -48,6 +48,17 @@ impl Store {
         }
     }
 
+    /// Opens a blob for reading. One that isn't `size` bytes long is damaged: [`StoreError::CorruptObject`]. Its bytes aren't hashed.
+    pub fn open_blob(&self, digest: Digest, size: u64) -> Result<File> {
+        let file = self.open_object(digest)?;
+        let path = self.object_path(digest);
+        let found = file.metadata().context("stat", &path)?.len();
+        if found == size {
+            return Ok(file);
+        }
+        Err(StoreError::CorruptObject { digest, path, why: format!("it has {found} bytes and should have {size}") })
+    }
+
     /// Reads an object whole and checks its bytes against `digest`.
     pub fn read_object(&self, digest: Digest) -> Result<Vec<u8>> {
         let file = self.open_object(digest)?;

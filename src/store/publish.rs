@@ -112,8 +112,8 @@ pub(super) fn unique() -> String {
     format!("{nanos}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Milliseconds since the epoch.
-pub(super) fn now_ms() -> u64 {
+/// The time now, in milliseconds since the epoch: what leases, histories and batches of the trash are dated by.
+pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,53 +1,25 @@
-//! POSIX access control lists, as the kernel hands them over: extended attributes with `struct posix_acl_xattr_header` and entries
-//! (include/uapi/linux/posix_acl_xattr.h). Pure.
-//!
-//! The kernel checks permissions by them; the filesystem keeps list and mode in step, as acl(5) and the kernel's `posix_acl_*` do.
+//! POSIX access control lists: which are valid, and how list and mode follow each other, as acl(5) and the kernel's `posix_acl_*` have it.
+//! The kernel checks permissions by them. Pure.
 
 use super::error::{Result, VfsError};
-use crate::format::{Mode, Xattrs};
+use crate::format::{AclEntry, AclKind, AclTag, BadAcl, Mode, Xattrs, decode_acl, encode_acl};
 
 /// The attribute of the access list.
-pub const ACCESS: &[u8] = b"system.posix_acl_access";
+pub const ACCESS: &[u8] = AclKind::Access.xattr();
 /// The attribute of the list that new entries of a directory inherit.
-pub const DEFAULT: &[u8] = b"system.posix_acl_default";
-
-const VERSION: u32 = 2;
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Entry {
-    tag: u16,
-    perm: u16,
-    id: u32,
-}
+pub const DEFAULT: &[u8] = AclKind::Default.xattr();
 
 /// A valid list, in the kernel's order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Acl(Vec<Entry>);
+pub struct Acl(Vec<AclEntry>);
 
 impl Acl {
     /// Parses and validates as `posix_acl_valid` does. `None` for a list without entries, which means none.
     pub fn parse(value: &[u8]) -> Result<Option<Self>> {
-        let (version, rest) = value.split_first_chunk::<4>().ok_or(VfsError::Invalid)?;
-        if u32::from_le_bytes(*version) != VERSION {
-            return Err(VfsError::Unsupported);
-        }
-        if rest.len() % 8 != 0 {
-            return Err(VfsError::Invalid);
-        }
-        let entries: Vec<Entry> = rest
-            .chunks_exact(8)
-            .map(|e| Entry {
-                tag: u16::from_le_bytes([e[0], e[1]]),
-                perm: u16::from_le_bytes([e[2], e[3]]),
-                id: u32::from_le_bytes([e[4], e[5], e[6], e[7]]),
-            })
-            .collect();
+        let entries = decode_acl(value).map_err(|why| match why {
+            BadAcl::Form => VfsError::Invalid,
+            BadAcl::Version => VfsError::Unsupported,
+        })?;
         if entries.is_empty() {
             return Ok(None);
         }
@@ -57,54 +29,41 @@ impl Acl {
 
     fn is_valid(&self) -> bool {
         let count = |tag| self.0.iter().filter(|e| e.tag == tag).count();
-        let known = self
-            .0
-            .iter()
-            .all(|e| e.perm & !7 == 0 && matches!(e.tag, USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER));
+        let only_rwx = self.0.iter().all(|e| e.perm & !7 == 0);
         let ordered = self.0.windows(2).all(|pair| pair[0].tag <= pair[1].tag);
-        let needs_mask = count(USER) + count(GROUP) > 0;
-        known
+        let needs_mask = count(AclTag::User) + count(AclTag::Group) > 0;
+        only_rwx
             && ordered
-            && [USER_OBJ, GROUP_OBJ, OTHER].iter().all(|&tag| count(tag) == 1)
-            && count(MASK) <= 1
-            && (!needs_mask || count(MASK) == 1)
+            && [AclTag::UserObj, AclTag::GroupObj, AclTag::Other].iter().all(|&tag| count(tag) == 1)
+            && count(AclTag::Mask) <= 1
+            && (!needs_mask || count(AclTag::Mask) == 1)
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut out = VERSION.to_le_bytes().to_vec();
-        for e in &self.0 {
-            out.extend_from_slice(&e.tag.to_le_bytes());
-            out.extend_from_slice(&e.perm.to_le_bytes());
-            out.extend_from_slice(&e.id.to_le_bytes());
-        }
-        out
-    }
-
-    fn perm(&self, tag: u16) -> Option<u16> {
+    fn perm(&self, tag: AclTag) -> Option<u16> {
         self.0.iter().find(|e| e.tag == tag).map(|e| e.perm)
     }
 
     /// The `rwxrwxrwx` that stat shows: the group's bits are the mask's when there is one.
     fn mode_bits(&self) -> u16 {
-        let group = self.perm(MASK).or(self.perm(GROUP_OBJ)).unwrap_or(0);
-        self.perm(USER_OBJ).unwrap_or(0) << 6 | group << 3 | self.perm(OTHER).unwrap_or(0)
+        let group = self.perm(AclTag::Mask).or(self.perm(AclTag::GroupObj)).unwrap_or(0);
+        self.perm(AclTag::UserObj).unwrap_or(0) << 6 | group << 3 | self.perm(AclTag::Other).unwrap_or(0)
     }
 
     /// Whether the mode says all that the list says.
     fn is_minimal(&self) -> bool {
-        self.0.iter().all(|e| matches!(e.tag, USER_OBJ | GROUP_OBJ | OTHER))
+        self.0.iter().all(|e| matches!(e.tag, AclTag::UserObj | AclTag::GroupObj | AclTag::Other))
     }
 
     /// Changes the owner's, the group's (or mask's) and others' permissions by `change`, which gets the old ones and the mode's.
     fn with_mode(mut self, mode: Mode, change: impl Fn(u16, u16) -> u16) -> Self {
         let bits = mode.bits();
-        let has_mask = self.perm(MASK).is_some();
+        let has_mask = self.perm(AclTag::Mask).is_some();
         for e in &mut self.0 {
             let wanted = match e.tag {
-                USER_OBJ => bits >> 6 & 7,
-                GROUP_OBJ if !has_mask => bits >> 3 & 7,
-                MASK => bits >> 3 & 7,
-                OTHER => bits & 7,
+                AclTag::UserObj => bits >> 6 & 7,
+                AclTag::GroupObj if !has_mask => bits >> 3 & 7,
+                AclTag::Mask => bits >> 3 & 7,
+                AclTag::Other => bits & 7,
                 _ => continue,
             };
             e.perm = change(e.perm, wanted);
@@ -148,19 +107,25 @@ pub fn inherit(parent: &Xattrs, mode: Mode, umask: u32, is_dir: bool) -> Result<
 }
 
 fn put(xattrs: &Xattrs, name: &[u8], acl: &Acl) -> Result<Xattrs> {
-    xattrs.with(name, &acl.encode()).map_err(|_| VfsError::TooBig)
+    xattrs.with(name, &encode_acl(&acl.0)).map_err(|_| VfsError::TooBig)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-        Acl(entries.iter().map(|&(tag, perm, id)| Entry { tag, perm, id }).collect()).encode()
+    fn acl(entries: &[(AclTag, u16, u32)]) -> Vec<u8> {
+        encode_acl(&entries.iter().map(|&(tag, perm, id)| AclEntry { tag, perm, id }).collect::<Vec<_>>())
     }
 
     fn full() -> Vec<u8> {
-        acl(&[(USER_OBJ, 7, !0), (USER, 6, 1000), (GROUP_OBJ, 5, !0), (MASK, 6, !0), (OTHER, 0, !0)])
+        acl(&[
+            (AclTag::UserObj, 7, !0),
+            (AclTag::User, 6, 1000),
+            (AclTag::GroupObj, 5, !0),
+            (AclTag::Mask, 6, !0),
+            (AclTag::Other, 0, !0),
+        ])
     }
 
     #[test]
@@ -169,12 +134,15 @@ mod tests {
         assert_eq!(mode.bits(), 0o4760);
         let xattrs = after_chmod(&xattrs, Mode::from_bits(0o741)).unwrap();
         let kept = Acl::parse(xattrs.get(ACCESS).unwrap()).unwrap().unwrap();
-        assert_eq!((kept.perm(MASK), kept.perm(GROUP_OBJ), kept.perm(OTHER)), (Some(4), Some(5), Some(1)));
+        assert_eq!(
+            (kept.perm(AclTag::Mask), kept.perm(AclTag::GroupObj), kept.perm(AclTag::Other)),
+            (Some(4), Some(5), Some(1))
+        );
     }
 
     #[test]
     fn a_list_that_says_no_more_than_the_mode_is_not_kept() {
-        let minimal = acl(&[(USER_OBJ, 6, !0), (GROUP_OBJ, 4, !0), (OTHER, 4, !0)]);
+        let minimal = acl(&[(AclTag::UserObj, 6, !0), (AclTag::GroupObj, 4, !0), (AclTag::Other, 4, !0)]);
         let (mode, xattrs) = after_set_access(&Xattrs::default(), Mode::from_bits(0o777), &minimal).unwrap();
         assert_eq!((mode.bits(), xattrs.is_empty()), (0o644, true));
     }
@@ -197,13 +165,14 @@ mod tests {
             &b""[..],
             b"\x02\0\0",
             b"\x02\0\0\0x",
-            &acl(&[(USER_OBJ, 7, 0)]),
-            &acl(&[(USER_OBJ, 9, 0), (GROUP_OBJ, 0, 0), (OTHER, 0, 0)]),
+            &acl(&[(AclTag::UserObj, 7, 0)]),
+            &acl(&[(AclTag::UserObj, 9, 0), (AclTag::GroupObj, 0, 0), (AclTag::Other, 0, 0)]),
         ] {
             assert!(Acl::parse(bad).is_err(), "{bad:?}");
         }
-        let without_mask = acl(&[(USER_OBJ, 7, 0), (USER, 7, 5), (GROUP_OBJ, 0, 0), (OTHER, 0, 0)]);
+        let without_mask =
+            acl(&[(AclTag::UserObj, 7, 0), (AclTag::User, 7, 5), (AclTag::GroupObj, 0, 0), (AclTag::Other, 0, 0)]);
         assert!(Acl::parse(&without_mask).is_err());
-        assert_eq!(Acl::parse(&VERSION.to_le_bytes()).unwrap(), None);
+        assert_eq!(Acl::parse(&encode_acl(&[])).unwrap(), None);
     }
 }

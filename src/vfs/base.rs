@@ -4,6 +4,9 @@
 //! number leads back to its entry by descending from the root, one binary search a level, and there is no table of inodes.
 //! Opening reads the manifest and the root tree; all else loads on first touch.
 //!
+//! What is evicted: decoded trees are kept up to [`CACHE_BYTES`], and those that were used longest ago go first. Trees are immutable, so nothing
+//! else ever drops one.
+//!
 //! Locking: the cache's mutex is held for look-ups only, never while an object is read; two threads may read the same tree.
 
 use super::error::{Result, VfsError};

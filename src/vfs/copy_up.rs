@@ -36,7 +36,7 @@ impl Fs {
         match filled.and_then(|()| self.commit_copy_up(upper, ino, &plan)) {
             Ok(()) => {
                 let key = ContentKey::Data(ino, plan.to.generation);
-                self.open.switch(ino, key);
+                self.open.switch(ino, key, 0);
                 Ok(())
             }
             Err(error) => {
@@ -70,7 +70,7 @@ impl Fs {
 
     fn fill(&self, plan: &Plan, to: &File, keep: u64) -> Result<()> {
         if keep > 0 {
-            let from = self.open_content(plan.from)?;
+            let from = self.open_content(plan.from, plan.origin.map_or(0, |blob| blob.size))?;
             copy_prefix(&from, to, keep).map_err(VfsError::io("can't copy a file up into the layer"))?;
         }
         // Opening for writing changes no times; only writing does.

@@ -5,7 +5,7 @@
 
 use super::error::Result;
 use super::types::Listed;
-use super::{Attr, Fs, Upper};
+use super::{Attr, Fs, Upper, child_ino};
 use crate::format::{Ino, Kind, Tree};
 use crate::layer::{Body, NameRecord};
 use std::collections::HashSet;
@@ -98,8 +98,12 @@ impl Fs {
             if view.changed.contains(name) {
                 continue;
             }
-            let (ino, kind) = self.base_entry(dir, tree, index)?;
-            let attr = attrs.then(|| self.listed_attr(ino)).transpose()?;
+            let ino = child_ino(tree, dir, index);
+            let attr = if attrs { self.listed_attr(ino) } else { None };
+            let kind = match &attr {
+                Some(attr) => attr.kind,
+                None => self.base.kind(tree, index).unwrap_or(Kind::File),
+            };
             if !each(Listed { name, ino, kind, cookie: FIRST_BASE + index as u64, attr }) {
                 return Ok(false);
             }
@@ -116,7 +120,7 @@ impl Fs {
     ) -> Result<()> {
         let first = view.added.partition_point(|added| ADDED + added.sequence <= cookie);
         for added in &view.added[first..] {
-            let attr = attrs.then(|| self.listed_attr(added.ino)).transpose()?;
+            let attr = if attrs { self.listed_attr(added.ino) } else { None };
             let cookie = ADDED + added.sequence;
             if !each(Listed { name: &added.name, ino: added.ino, kind: added.kind, cookie, attr }) {
                 return Ok(());
@@ -125,7 +129,9 @@ impl Fs {
         Ok(())
     }
 
-    fn listed_attr(&self, ino: Ino) -> Result<Attr> {
-        self.attr_of(ino, &self.record(ino)?)
+    /// One damaged inode doesn't make its directory unlistable: asking for its attributes fails, and says why.
+    fn listed_attr(&self, ino: Ino) -> Option<Attr> {
+        let attr = self.record(ino).and_then(|record| self.attr_of(ino, &record));
+        attr.inspect_err(|error| tracing::warn!(ino = ino.0, %error, "an entry is listed without attributes")).ok()
     }
 }

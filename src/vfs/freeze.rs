@@ -134,7 +134,7 @@ impl Fs {
         }
         batch.commit()?;
         for (id, blob) in switched {
-            self.open.switch(id.ino, ContentKey::Blob(blob.digest));
+            self.open.switch(id.ino, ContentKey::Blob(blob.digest), blob.size);
         }
         Ok(started.elapsed())
     }

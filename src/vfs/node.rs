@@ -2,7 +2,7 @@
 //!
 //! Callers hold `tree_lock`, shared or exclusive, when there is a layer.
 
-use super::base::{BaseInode, child_ino};
+use super::base::BaseInode;
 use super::error::{Result, VfsError};
 use super::types::Attr;
 use super::{Fs, Upper};
@@ -158,11 +158,6 @@ impl Fs {
             batch.remove_name(parent, name.as_bytes());
         }
         Ok(())
-    }
-
-    /// Number of entry `index` in clean directory `dir`, and its type.
-    pub(super) fn base_entry(&self, dir: Ino, tree: &crate::format::Tree, index: usize) -> Result<(Ino, Kind)> {
-        Ok((child_ino(tree, dir, index), self.base.kind(tree, index)?))
     }
 }
 

@@ -54,13 +54,15 @@ pub(super) struct OpenFile {
 #[derive(Debug)]
 struct Source {
     key: ContentKey,
+    /// What the length must be, when the content is a blob.
+    size: u64,
     read: Option<Arc<File>>,
     write: Option<Arc<File>>,
 }
 
 impl Source {
-    fn new(key: ContentKey) -> Self {
-        Self { key, read: None, write: None }
+    fn new(key: ContentKey, size: u64) -> Self {
+        Self { key, size, read: None, write: None }
     }
 }
 
@@ -94,28 +96,28 @@ impl OpenFile {
 
     /// The host file with the inode's current content, for reading.
     pub(super) fn to_read(&self, fs: &Fs) -> Result<Arc<File>> {
-        self.host(|key| fs.open_content(key), |source| &mut source.read)
+        self.host(|key, size| fs.open_content(key, size), |source| &mut source.read)
     }
 
     /// The same for writing; only for a handle that may write.
     pub(super) fn to_write(&self, fs: &Fs) -> Result<Arc<File>> {
-        self.host(|key| fs.open_to_write(key), |source| &mut source.write)
+        self.host(|key, _| fs.open_to_write(key), |source| &mut source.write)
     }
 
     fn host(
         &self,
-        open: impl Fn(ContentKey) -> Result<File>,
+        open: impl Fn(ContentKey, u64) -> Result<File>,
         slot: impl Fn(&mut Source) -> &mut Option<Arc<File>>,
     ) -> Result<Arc<File>> {
         loop {
-            let key = {
+            let (key, size) = {
                 let mut source = self.source.write();
                 if let Some(file) = slot(&mut source) {
                     return Ok(file.clone());
                 }
-                source.key
+                (source.key, source.size)
             };
-            let file = Arc::new(open(key)?);
+            let file = Arc::new(open(key, size)?);
             let mut source = self.source.write();
             // Content that was switched meanwhile is opened again.
             if source.key == key {
@@ -140,10 +142,13 @@ impl OpenTable {
     }
 
     /// Adds a handle; the first of an inode brings its content.
-    fn insert(&self, ino: Ino, key: ContentKey, write: bool) -> (HandleId, Arc<OpenFile>) {
+    fn insert(&self, ino: Ino, key: ContentKey, size: u64, write: bool) -> (HandleId, Arc<OpenFile>) {
         let mut inodes = self.inodes.lock();
         let open = inodes.entry(ino).or_insert_with(|| Open {
-            file: Arc::new(OpenFile { source: RwLock::new(Source::new(key)), name_synced: AtomicBool::new(false) }),
+            file: Arc::new(OpenFile {
+                source: RwLock::new(Source::new(key, size)),
+                name_synced: AtomicBool::new(false),
+            }),
             handles: 0,
             writers: 0,
         });
@@ -155,9 +160,9 @@ impl OpenTable {
     }
 
     /// The inode's content is another now.
-    pub(super) fn switch(&self, ino: Ino, key: ContentKey) {
+    pub(super) fn switch(&self, ino: Ino, key: ContentKey, size: u64) {
         if let Some(open) = self.inodes.lock().get(&ino) {
-            *open.file.source.write() = Source::new(key);
+            *open.file.source.write() = Source::new(key, size);
             open.file.name_synced.store(false, Ordering::Release);
         }
     }
@@ -188,9 +193,10 @@ impl OpenTable {
 }
 
 impl Fs {
-    pub(super) fn open_content(&self, key: ContentKey) -> Result<File> {
+    /// Opens content for reading. A blob of another length than `size` is damaged: it isn't read as if it were whole.
+    pub(super) fn open_content(&self, key: ContentKey, size: u64) -> Result<File> {
         match key {
-            ContentKey::Blob(digest) => Ok(self.base.store().open_object(digest)?),
+            ContentKey::Blob(digest) => Ok(self.base.store().open_blob(digest, size)?),
             ContentKey::Data(ino, generation) => {
                 Ok(self.upper()?.layer.data().open_to_read(DataId { ino, generation })?)
             }
@@ -242,7 +248,7 @@ impl Fs {
             FileContent::Data { .. } | FileContent::Sealed => (ContentKey::Data(ino, generation), 0),
         };
         let writable = matches!(content, FileContent::Data { .. });
-        let (handle, file) = self.open.insert(ino, key, mode.write);
+        let (handle, file) = self.open.insert(ino, key, size, mode.write);
         let mut opened = Opened { handle, content: key, size, pristine: generation == 0, writable, file };
         if let ContentKey::Data(..) = key {
             match self.upper()?.layer.data().metadata(DataId { ino, generation }) {

@@ -157,7 +157,7 @@ pub struct Listed<'a> {
     pub kind: Kind,
     /// Resumes after this entry; stable while entries come and go.
     pub cookie: u64,
-    /// Present when attributes were asked for; never for `.` and `..`.
+    /// Present when attributes were asked for and could be had; never for `.` and `..`.
     pub attr: Option<Attr>,
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What `-o` said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the words of the command line say it")]
 pub struct Options {
     pub store: Option<PathBuf>,
     pub layer: Option<LayerName>,

@@ -17,12 +17,11 @@ use crate::control::stats::Identity;
 use crate::control::text::escape;
 use crate::format::{Digest, LayerName, Timestamp};
 use crate::fuse::{ControlAccess, ControlFiles, MountOptions, Mounted};
-use crate::store::{LayerConfig, MountGuard, MountRecord, Store};
+use crate::store::{LayerConfig, MountGuard, MountRecord, Store, now_ms};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A mount that answers, with what must live as long as it does.
 struct Served {
@@ -200,7 +199,6 @@ impl Served {
 }
 
 fn record(plan: &Plan, store: &Store, manifest: Digest, id: String) -> MountRecord {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     MountRecord {
         pid: std::process::id(),
         mountpoint: plan.mountpoint.clone(),
@@ -210,7 +208,7 @@ fn record(plan: &Plan, store: &Store, manifest: Digest, id: String) -> MountReco
         tmpfs: plan.write == Write::Memory,
         socket: store.socket_path(&id),
         log: store.log_path(&id),
-        started_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        started_unix_ms: now_ms(),
         id,
     }
 }

@@ -1,10 +1,11 @@
 //! Walks a source directory: sorted, one level of the stack per directory, without ever following a symbolic link.
 
 use super::file::FileJob;
-use crate::format::{CONTROL_NAME, Content, FormatError, Meta, NameBuf};
+use crate::format::{Content, FormatError, Meta, NameBuf};
 use crate::ingest::builder::{DirId, Place, TreeBuilder};
 use crate::ingest::dirs::DirStack;
 use crate::ingest::links::LinkId;
+use crate::ingest::options::check_root_name;
 use crate::ingest::pool::Pool;
 use crate::ingest::trail::Trail;
 use crate::ingest::{ImportOptions, IngestError, Progress, stat};
@@ -100,8 +101,8 @@ impl<'a> Walk<'a> {
         if self.is_excluded(parent, &name) {
             return Ok(());
         }
-        if self.frames.len() == 1 && name.as_bytes() == CONTROL_NAME && !self.options.allow_ctl {
-            return Err(IngestError::Reserved);
+        if self.frames.len() == 1 {
+            check_root_name(name.as_bytes(), self.options.allow_ctl)?;
         }
         let stat = at::stat_at(self.dirs.top(), name.as_bytes());
         let stat = stat.map_err(|source| failed("stat", &parent.join(name.as_bytes()))(source))?;

@@ -5,9 +5,8 @@
 
 use super::content;
 use super::walk::{Place, Visitor, walk};
-use crate::format::{Content, Device, Digest, LinkNumber, Meta, Mode};
+use crate::format::{AclKind, Content, Device, Digest, LinkNumber, Meta, Mode};
 use crate::ingest::dirs::DirStack;
-use crate::ingest::tar::acl::AclKind;
 use crate::ingest::trail::Trail;
 use crate::ingest::{IngestError, Progress};
 use crate::store::Store;

@@ -7,9 +7,9 @@
 
 use super::walk::{Place, Visitor, walk};
 use super::{content, zeros};
-use crate::format::{Content, Digest, LinkNumber, Meta};
+use crate::format::{AclKind, Content, Digest, LinkNumber, Meta};
 use crate::ingest::tar::Compression;
-use crate::ingest::tar::acl::{self, AclKind};
+use crate::ingest::tar::acl;
 use crate::ingest::tar::write::{Member, TarWriter};
 use crate::ingest::trail::Trail;
 use crate::ingest::{IngestError, Progress};

@@ -1,39 +1,8 @@
-//! POSIX ACLs as archives hold them (text) and as the kernel does (the value of an extended attribute).
-//!
-//! ```text
-//! attribute: version u32 = 2, then per entry: tag u16, permissions u16, id u32 (0xffffffff: none); little-endian
-//! text:      user::rw-,user:1000:r--,group::r--,mask::r--,other::---
-//! ```
+//! POSIX ACLs as archives hold them: `user::rw-,user:1000:r--,group::r--,mask::r--,other::---`.
 
 use super::Problem;
+use crate::format::{AclEntry, AclTag, decode_acl, encode_acl};
 use crate::ingest::ShownPath;
-
-/// Which of a file's two ACLs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::ingest) enum AclKind {
-    Access,
-    Default,
-}
-
-impl AclKind {
-    pub(in crate::ingest) const fn xattr(self) -> &'static [u8] {
-        match self {
-            Self::Access => b"system.posix_acl_access",
-            Self::Default => b"system.posix_acl_default",
-        }
-    }
-}
-
-const VERSION: [u8; 4] = 2_u32.to_le_bytes();
-const NO_ID: u32 = u32::MAX;
-const ENTRY: usize = 8;
-
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
 
 /// The attribute's value for an ACL in text form. Owners must be numbers, or followed by one as star writes them.
 pub(super) fn from_text(text: &[u8]) -> Result<Vec<u8>, Problem> {
@@ -45,17 +14,11 @@ pub(super) fn from_text(text: &[u8]) -> Result<Vec<u8>, Problem> {
             entries.push(entry(line)?);
         }
     }
-    entries.sort_by_key(|&(tag, ..)| tag);
-    let mut value = VERSION.to_vec();
-    for (tag, permissions, id) in entries {
-        value.extend_from_slice(&tag.to_le_bytes());
-        value.extend_from_slice(&permissions.to_le_bytes());
-        value.extend_from_slice(&id.to_le_bytes());
-    }
-    Ok(value)
+    entries.sort_by_key(|entry| entry.tag);
+    Ok(encode_acl(&entries))
 }
 
-fn entry(line: &[u8]) -> Result<(u16, u16, u32), Problem> {
+fn entry(line: &[u8]) -> Result<AclEntry, Problem> {
     let bad = || Problem::Acl(ShownPath::new(line).to_string());
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
     let (kind, who, permissions, number) = match fields[..] {
@@ -65,10 +28,10 @@ fn entry(line: &[u8]) -> Result<(u16, u16, u32), Problem> {
         _ => return Err(bad()),
     };
     let (tag, named, what) = match kind {
-        b"user" | b"u" => (USER_OBJ, USER, "user"),
-        b"group" | b"g" => (GROUP_OBJ, GROUP, "group"),
-        b"mask" | b"m" => (MASK, MASK, "mask"),
-        b"other" | b"o" => (OTHER, OTHER, "other"),
+        b"user" | b"u" => (AclTag::UserObj, AclTag::User, "user"),
+        b"group" | b"g" => (AclTag::GroupObj, AclTag::Group, "group"),
+        b"mask" | b"m" => (AclTag::Mask, AclTag::Mask, "mask"),
+        b"other" | b"o" => (AclTag::Other, AclTag::Other, "other"),
         _ => return Err(bad()),
     };
     let mode = permissions.iter().try_fold(0, |mode, letter| match letter {
@@ -80,11 +43,11 @@ fn entry(line: &[u8]) -> Result<(u16, u16, u32), Problem> {
     });
     let mode = mode.ok_or_else(bad)?;
     if who.is_empty() {
-        return Ok((tag, mode, NO_ID));
+        return Ok(AclEntry { tag, perm: mode, id: AclEntry::NO_ID });
     }
     let id = super::pax::decimal(number.unwrap_or(who)).and_then(|id| u32::try_from(id).ok());
     match id.or((who == b"root").then_some(0)) {
-        Some(id) if tag != named && id != NO_ID => Ok((named, mode, id)),
+        Some(id) if tag != named && id != AclEntry::NO_ID => Ok(AclEntry { tag: named, perm: mode, id }),
         Some(_) => Err(bad()),
         None => Err(Problem::AclName(what, ShownPath::new(who).to_string())),
     }
@@ -92,21 +55,17 @@ fn entry(line: &[u8]) -> Result<(u16, u16, u32), Problem> {
 
 /// The text form of an attribute's value; `None` for one that the text couldn't give back byte by byte.
 pub(in crate::ingest) fn to_text(value: &[u8]) -> Option<String> {
-    let entries = value.strip_prefix(&VERSION)?;
     let mut lines = Vec::new();
-    for entry in entries.chunks(ENTRY) {
-        let &[tag_low, tag_high, mode, _, ref id @ ..] = entry else { return None };
-        let id = u32::from_le_bytes(id.try_into().ok()?);
-        let (kind, who) = match u16::from_le_bytes([tag_low, tag_high]) {
-            USER_OBJ => ("user", String::new()),
-            USER => ("user", id.to_string()),
-            GROUP_OBJ => ("group", String::new()),
-            GROUP => ("group", id.to_string()),
-            MASK => ("mask", String::new()),
-            OTHER => ("other", String::new()),
-            _ => return None,
+    for AclEntry { tag, perm, id } in decode_acl(value).ok()? {
+        let (kind, who) = match tag {
+            AclTag::UserObj => ("user", String::new()),
+            AclTag::User => ("user", id.to_string()),
+            AclTag::GroupObj => ("group", String::new()),
+            AclTag::Group => ("group", id.to_string()),
+            AclTag::Mask => ("mask", String::new()),
+            AclTag::Other => ("other", String::new()),
         };
-        let letter = |bit, letter| if mode & bit == 0 { '-' } else { letter };
+        let letter = |bit, letter| if perm & bit == 0 { '-' } else { letter };
         lines.push(format!("{kind}:{who}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')));
     }
     let text = lines.join(",");
@@ -121,7 +80,7 @@ mod tests {
     fn text_and_attribute_are_the_same_acl() {
         let text = "user::rw-,user:1000:r--,user:7:-w-,group::r-x,group:5:---,mask::rwx,other::---";
         let value = from_text(text.as_bytes()).unwrap();
-        assert_eq!(value.len(), 4 + 7 * ENTRY);
+        assert_eq!(value.len(), 4 + 7 * 8);
         assert_eq!(to_text(&value).as_deref(), Some(text));
         assert_eq!(from_text(b"other::---\nuser::rw-  # me\n").unwrap(), from_text(b"u::rw,o:-").unwrap());
     }

@@ -1,9 +1,9 @@
 //! PAX extended headers: records `LENGTH KEY=VALUE\n`, whose values may hold any byte, newlines included.
 
 use super::Problem;
-use super::acl::{self, AclKind};
+use super::acl;
 use super::sparse::SparseRecords;
-use crate::format::{Timestamp, Xattrs};
+use crate::format::{AclKind, Timestamp, Xattrs};
 use std::collections::BTreeMap;
 
 /// What extended headers say of a member instead of its own header.

@@ -9,9 +9,10 @@
 //! * a hard link names what its target names at that point in the archive; a later replacement of one name leaves the others alone.
 
 use super::Problem;
-use crate::format::{CONTROL_NAME, Content, Digest, Kind, Meta, Mode, NameBuf};
+use crate::format::{Content, Digest, Kind, Meta, Mode, NameBuf};
 use crate::ingest::builder::{DirId, Place, TreeBuilder};
 use crate::ingest::links::LinkId;
+use crate::ingest::options::check_root_name;
 use crate::ingest::trail::Trail;
 use crate::ingest::{Exclude, IngestError, ShownPath};
 use std::collections::BTreeMap;
@@ -80,13 +81,13 @@ impl<'a> TarTree<'a> {
         Self { rules, dirs: vec![root], leaves: Vec::new(), members: 0 }
     }
 
-    /// Counts a member, and says whether it is to be left out.
+    /// Counts a member, and says whether it is to be taken.
     pub(super) fn admit(&mut self, path: &[u8]) -> Result<bool, Refusal> {
         self.members += 1;
         self.check_limit()?;
         let parts = split(path)?;
-        if !self.rules.allow_ctl && parts.first() == Some(&CONTROL_NAME) {
-            return Err(Refusal::Error(IngestError::Reserved));
+        if let Some(first) = parts.first() {
+            check_root_name(first, self.rules.allow_ctl).map_err(Refusal::Error)?;
         }
         if self.rules.exclude.is_empty() {
             return Ok(true);
