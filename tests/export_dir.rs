@@ -1,4 +1,9 @@
 //! Directories out: into what is there, and never through a link in it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 mod ingest_util;
 

@@ -1,4 +1,9 @@
 //! Archives out: the same bytes for the same manifest, read back to the same manifest by us, and to the same tree by GNU tar.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on shall panic, and one that is skipped says so"
+)]
 
 mod ingest_util;
 
