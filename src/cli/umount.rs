@@ -7,8 +7,11 @@ use super::mounts;
 use crate::control::client;
 use crate::fuse;
 use crate::store::{MountInfo, Store};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,9 @@ pub struct Args {
 
 /// How long the process of the mount may take to write its last and end.
 const END_MAX: Duration = Duration::from_secs(60);
+/// How long the process may take to put the changes on disk before they are left to its end.
+const SYNC_MAX: Duration = Duration::from_secs(60);
+const SYNC_MAX_LAZY: Duration = Duration::from_secs(2);
 /// How long a process is given whose mount isn't to be seen: it is ending, or mounted elsewhere.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -45,13 +51,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     if let Some(found) = found.as_ref().filter(|found| found.alive) {
         // a failure to sync is told, but an unmount that fails for it would leave no way out: the process syncs again at its end
-        if let Err(error) = client::ask(&found.record.socket, "sync") {
+        let limit = if args.lazy { SYNC_MAX_LAZY } else { SYNC_MAX };
+        if let Err(error) = client::ask_within(&found.record.socket, "sync", Some(limit)) {
             context.out.warn(&format!("the mount's changes couldn't be put on disk beforehand: {error}"));
         }
     }
+    // Before the process can have ended, and its number gone to another.
+    let process = found.as_ref().filter(|found| found.alive).and_then(process_of);
     detach(&path, args.lazy)?;
     if let (Some(found), false) = (&found, args.lazy) {
         wait_for_end(&store, found)?;
+        process.as_ref().map_or(Ok(()), wait_for_exit)?;
     }
     done(context, &path)
 }
@@ -120,6 +130,19 @@ fn users(path: &Path) -> Vec<String> {
     }
     users.truncate(5);
     users
+}
+
+fn process_of(found: &MountInfo) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(found.record.pid).ok()?)?;
+    // Without a descriptor, which a process in another pid namespace doesn't give, there is only the record to wait for.
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// The record goes before the process, whose exit frees the layer.
+fn wait_for_exit(process: &OwnedFd) -> Result<()> {
+    let limit = PollTimeout::try_from(ENDING).unwrap_or(PollTimeout::MAX);
+    let outcome = poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], limit);
+    outcome.map(drop).map_err(io::Error::from).doing(|| "wait for the process of the mount to end")
 }
 
 fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {

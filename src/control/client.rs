@@ -5,6 +5,7 @@ use super::socket::{Address, Ask};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// Why a daemon didn't do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,12 @@ pub struct AskError {
 
 /// Sends one command and waits for its end, however long it takes.
 pub fn ask(socket: &Path, command: &str) -> Result<Done, AskError> {
-    let line = converse(socket, command).map_err(|error| AskError {
+    ask_within(socket, command, None)
+}
+
+/// The same, but waits no longer than `limit`: the command may go on after that.
+pub fn ask_within(socket: &Path, command: &str, limit: Option<Duration>) -> Result<Done, AskError> {
+    let line = converse(socket, command, limit).map_err(|error| AskError {
         code: None,
         message: format!("the mount's control socket {} doesn't answer: {error}", socket.display()),
     })?;
@@ -32,8 +38,9 @@ pub fn ask(socket: &Path, command: &str) -> Result<Done, AskError> {
     }
 }
 
-fn converse(socket: &Path, command: &str) -> io::Result<String> {
+fn converse(socket: &Path, command: &str, limit: Option<Duration>) -> io::Result<String> {
     let mut stream = UnixStream::connect(Address::new(socket)?.path())?;
+    stream.set_read_timeout(limit)?;
     let request = serde_json::to_string(&Ask { cmd: command.to_owned() })?;
     // a daemon that refuses hangs up without reading; its answer is there all the same
     let sent = stream.write_all((request + "\n").as_bytes());
@@ -48,6 +55,14 @@ fn converse(socket: &Path, command: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_never_answers_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.sock");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(ask_within(&path, "sync", Some(Duration::from_millis(10))).is_err());
+    }
 
     #[test]
     fn a_socket_that_is_not_there_is_named() {
