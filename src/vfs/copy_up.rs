@@ -82,7 +82,12 @@ impl Fs {
         let _guard = upper.tree_lock.write();
         // Metadata may have changed since the plan; content can't have, for the copy lock is held.
         let record = self.record(ino)?;
-        let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin: plan.origin } };
+        // A snapshot may have made a blob of what was copied, which a power cut can then go back to.
+        let origin = match record.body {
+            Body::File { content: FileContent::Blob(blob), .. } => Some(blob),
+            _ => plan.origin,
+        };
+        let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin } };
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &InodeRecord { body, ..record });
         batch.commit()?;

@@ -11,7 +11,7 @@
 use super::error::{Result, VfsError};
 use super::sync::{ctime_of, mtime_of};
 use super::types::ContentKey;
-use super::{Base, Fs, Upper};
+use super::{Base, COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, NameBuf};
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
 use crate::sys::copy::copy_prefix;
@@ -205,6 +205,8 @@ impl Drop for Frozen<'_> {
     /// so the files go when the lock is free.
     fn drop(&mut self) {
         for id in self.let_go() {
+            // A copy-up that was planned from the file before it lost its name is still to read it.
+            let _copied = self.upper.copy_locks[id.ino.0 as usize % COPY_STRIPES].lock();
             if let Err(error) = self.upper.layer.data().remove(id) {
                 tracing::warn!(%error, "a data file that a snapshot took stays behind");
             }
@@ -223,5 +225,51 @@ impl Frozen<'_> {
             Err(_) => false,
         };
         self.content.keys().copied().filter(unnamed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Caller, Ino, OpenMode};
+    use super::*;
+    use crate::format::{Digest, Mode, Name};
+    use crate::ingest::{ImportOptions, Progress, import_dir};
+    use crate::layer::Layer;
+    use crate::store::Store;
+
+    #[test]
+    fn a_file_that_is_being_copied_up_outlives_the_snapshot_that_took_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let base = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        let fs = Fs::with_layer(&store, base, Layer::open(&folder.path().join("layer")).unwrap()).unwrap();
+        let (caller, mode) = (Caller { uid: 0, gid: 0, pid: 0 }, Mode::from_bits(0o644));
+        let open = OpenMode { write: true, truncate: false };
+        let (attr, opened) = fs.create(caller, Ino::ROOT, Name::new(b"x").unwrap(), mode, 0, open).unwrap();
+        fs.release(opened.handle);
+        let upper = fs.upper().unwrap();
+        let frozen = fs.freeze().unwrap();
+        let id = *frozen.content.keys().next().unwrap();
+        let path = upper.layer.data().file_path(id);
+
+        // As a copy-up has it from its plan, made while the file was sealed, to its commit.
+        let copying = upper.copy_locks[attr.ino.0 as usize % COPY_STRIPES].lock();
+        fs.rebase(&HashMap::from([(id, BlobRef { digest: Digest::of(b""), size: 0 })])).unwrap();
+        std::thread::scope(|scope| {
+            let ends = scope.spawn(|| drop(frozen));
+            while !upper.frozen.lock().is_empty() {
+                std::thread::yield_now();
+            }
+            let until = Instant::now() + Duration::from_millis(100);
+            while !ends.is_finished() && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            assert!(path.exists(), "the copy-up has nothing to copy from");
+            drop(copying);
+        });
+        assert!(!path.exists());
     }
 }

@@ -117,11 +117,11 @@ impl OpenFile {
                 }
                 (source.key, source.size)
             };
-            let file = Arc::new(open(key, size)?);
+            let opened = open(key, size);
             let mut source = self.source.write();
-            // Content that was switched meanwhile is opened again.
+            // Content that was switched meanwhile is opened again; what it was before may be gone, which is no failure.
             if source.key == key {
-                return Ok(slot(&mut source).get_or_insert(file).clone());
+                return Ok(slot(&mut source).get_or_insert(Arc::new(opened?)).clone());
             }
         }
     }
