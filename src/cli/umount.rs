@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::mounts;
 use crate::control::client;
 use crate::fuse;
-use crate::store::{MountInfo, Store, StoreError};
+use crate::store::{MountInfo, Store};
 use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -129,25 +129,11 @@ fn users(path: &Path) -> Vec<String> {
 
 fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
     if ends_within(store, found, END_MAX)? {
-        wait_for_layer(store, found);
         return forget(store, found);
     }
     let error = Error::new(Exit::Failed, format!("can't wait any longer for process {} to end", found.record.pid));
     let why = format!("it hasn't ended {} seconds after the unmount", END_MAX.as_secs());
     Err(error.because(why).help(format!("see {}", found.record.log.display())))
-}
-
-/// The process lets go of its layer last of all, a moment after its record is gone; then others can have it, or remove it.
-fn wait_for_layer(store: &Store, found: &MountInfo) {
-    let Some(layer) = &found.record.layer else { return };
-    let process = format!("process {} ", found.record.pid);
-    let start = Instant::now();
-    while let Err(StoreError::LayerBusy { holder, .. }) = store.lock_layer(layer, "being unmounted") {
-        if !holder.starts_with(&process) || start.elapsed() > ENDING {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn ends_within(store: &Store, found: &MountInfo, limit: Duration) -> Result<bool> {

@@ -33,6 +33,8 @@ impl ProcessMount {
             assert!(mount.child.try_wait().unwrap().is_none(), "the program ended instead of mounting");
             mount.is_mounted()
         });
+        // The mount is in the table before the program has agreed with the kernel on how to talk.
+        std::fs::metadata(mount.root()).unwrap();
         mount
     }
 
