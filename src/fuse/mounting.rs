@@ -38,7 +38,11 @@ pub(super) fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     }
     let table = mount_table::mounts().map_err(|source| MountError::Mountpoint { path: place(), source })?;
     match table.into_iter().rfind(|entry| entry.mountpoint == real) {
-        Some(entry) => Err(MountError::AlreadyMounted { path: place(), source_name: entry.source }),
+        // What the kernel has cached of a mount outlives its daemon; statfs is always asked of the daemon.
+        Some(entry) => Err(match rustix::fs::statvfs(&real) {
+            Err(errno) if errno::is_dead_mount(&errno.into()) => MountError::DeadMount { path: place() },
+            _ => MountError::AlreadyMounted { path: place(), source_name: entry.source },
+        }),
         None => Ok(real),
     }
 }
