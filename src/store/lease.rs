@@ -19,7 +19,7 @@ use super::error::{Context, Result, StoreError, found};
 use super::publish::{Pending, now_ms, sync_folder, unique};
 use super::{Store, trash};
 use crate::format::Digest;
-use crate::sys::flock;
+use crate::sys::{flock, plain};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -197,7 +197,7 @@ fn parse_name(name: &str) -> Option<(LeaseKind, u64)> {
 
 /// The file, and whether its owner lives. `None` when it is gone by now.
 fn open(path: &Path) -> Result<Option<(File, bool)>> {
-    let Some(file) = found(File::open(path)).context("open", path)? else { return Ok(None) };
+    let Some(file) = found(plain::open(path)).context("open", path)? else { return Ok(None) };
     let alive = !flock::try_shared(&file).context("lock", path)?;
     Ok(Some((file, alive)))
 }

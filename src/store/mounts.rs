@@ -5,7 +5,7 @@ use super::error::{Context, Result, StoreError, found};
 use super::publish::{Pending, set_mode};
 use super::{Store, publish};
 use crate::format::{Digest, LayerName};
-use crate::sys::flock;
+use crate::sys::{flock, plain};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -123,7 +123,7 @@ impl Store {
 
 /// `None` when it is gone, or was cut off by a power failure.
 fn read(path: &Path) -> Result<Option<MountInfo>> {
-    let Some(mut file) = found(File::open(path)).context("open", path)? else { return Ok(None) };
+    let Some(mut file) = found(plain::open(path)).context("open", path)? else { return Ok(None) };
     let alive = !flock::try_shared(&file).context("lock", path)?;
     let mut text = String::new();
     file.read_to_string(&mut text).context("read", path)?;

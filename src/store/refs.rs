@@ -9,7 +9,7 @@ use super::history;
 use super::publish::{now_ms, replace_durably, sync_parent};
 use super::{Store, trash};
 use crate::format::{Digest, RefName};
-use crate::sys::flock;
+use crate::sys::{flock, plain};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ fn change_locked(
 /// `None`: no such ref.
 fn read(store: &Store, name: &RefName) -> Result<Option<Digest>> {
     let path = store.layout().reference(name);
-    let text = match fs::read_to_string(&path) {
+    let text = match plain::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
         text => found(text).context("read", &path)?,
     };

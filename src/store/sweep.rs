@@ -12,7 +12,7 @@ use super::publish::now_ms;
 use super::refs::{RefsLock, lock_shared};
 use super::{LayerConfig, LeaseInfo, ObjectStat, Store, trash};
 use crate::format::{Digest, RefName};
-use crate::sys::flock;
+use crate::sys::{flock, plain};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ impl Sweep<'_> {
     pub fn tidy_tmp(&self) -> Result<u64> {
         let mut removed = 0;
         for (_, path) in list(&self.store.layout().tmp())? {
-            let Some(file) = found(File::open(&path)).context("open", &path)? else { continue };
+            let Some(file) = found(plain::open(&path)).context("open", &path)? else { continue };
             if !flock::try_exclusive(&file).context("lock", &path)? {
                 continue;
             }

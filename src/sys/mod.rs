@@ -6,7 +6,7 @@
 //! reflink   share extents between files          tmpfile   files without a name
 //! rename    without replacing, and exchanging    syncfs    make a whole filesystem durable
 //! flock     locks that die with their owner      times     set modification times
-//! lease     who can write a file                 daemon    letting go of what was inherited
+//! plain     files that must not hold one up         lease     who can write a file                 daemon    letting go of what was inherited
 //! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
@@ -15,6 +15,7 @@ pub mod copy;
 pub mod daemon;
 pub mod flock;
 pub mod lease;
+pub mod plain;
 pub mod reflink;
 pub mod rename;
 pub mod sparse;
