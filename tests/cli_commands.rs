@@ -83,6 +83,49 @@ fn refs_are_listed_set_removed_and_taken_back() {
 }
 
 #[test]
+fn a_layer_with_a_damaged_description_is_told_and_can_be_removed() {
+    let world = World::new();
+    world.mount("mnt", &["--layer", "good"]);
+    world.run(&["umount", "-q", world.str("mnt")]);
+    for whole in [true, false] {
+        if whole {
+            world.mount("mnt", &["--layer", "dmg"]);
+            world.run(&["umount", "-q", world.str("mnt")]);
+        } else {
+            world.dir("store/layers/dmg");
+        }
+        fs::write(world.path("store/layers/dmg/layer.json"), "{").unwrap();
+        let assert = world.cairnfs(&["layers"]).assert().code(5);
+        let (text, error) = (&assert.get_output().stdout, &assert.get_output().stderr);
+        let (text, error) = (String::from_utf8_lossy(text), String::from_utf8_lossy(error));
+        assert!(text.contains("good ") && text.lines().any(|line| line.starts_with("dmg   unreadable")), "{text}");
+        assert!(error.contains("layers/dmg/layer.json") && error.contains("`cairnfs rm layer dmg`"), "{error}");
+        let assert = world.cairnfs(&["--json", "layers"]).assert().code(5);
+        let value: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        assert_eq!((&value["layers"][0]["name"], &value["layers"][1]["name"]), (&"good".into(), &"dmg".into()));
+        assert_eq!(value["layers"][1]["error"]["code"], "corrupt");
+        world.fail(5, &["show", "dmg"]);
+        let text = world.fail(5, &["gc"]);
+        assert!(text.contains("`cairnfs rm layer dmg`"), "{text}");
+        assert_eq!(world.json(&["rm", "layer", "dmg", "-n"])["base"], serde_json::Value::Null);
+        assert!(world.run(&["rm", "layer", "dmg"]).contains("nobody can tell what it stood on"));
+        assert!(!world.path("store/layers/dmg").exists());
+        assert_eq!(world.json(&["layers"])["layers"].as_array().unwrap().len(), 1);
+        world.run(&["gc"]);
+        world.fail(3, &["rm", "layer", "dmg"]);
+    }
+}
+
+#[test]
+fn a_suggestion_is_near_what_was_asked_for() {
+    let world = World::new();
+    world.mount("mnt", &["--layer", "b"]);
+    world.run(&["umount", "-q", world.str("mnt")]);
+    let text = world.fail(3, &["rm", "layer", "a"]);
+    assert!(!text.contains("did you mean") && text.contains("`cairnfs layers`"), "{text}");
+}
+
+#[test]
 fn ls_tells_everything_of_each_entry() {
     let world = World::new();
     assert_eq!(world.run(&["ls", "debian"]), "empty\netc\nhard\n");

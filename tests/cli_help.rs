@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "ls",
     "cat",
     "diff",
+    "fsck",
     "gc",
     "stats",
     "doctor",

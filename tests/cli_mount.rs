@@ -160,6 +160,29 @@ fn a_mount_in_use_is_not_unmounted_unless_lazily() {
     wait_for("the process ends", || world.mounts().is_empty());
 }
 
+/// Kills the process of the only mount.
+fn kill_daemon(world: &World) {
+    let pid = i32::try_from(world.mounts()[0]["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait_for("the record is dead", || world.mounts()[0]["state"] == "dead");
+}
+
+#[test]
+fn what_hides_a_dead_mount_is_not_taken_away_with_it() {
+    let world = World::new();
+    let mnt = world.mount("mnt", &[]);
+    kill_daemon(&world);
+    let none = None::<&str>;
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("none"), &mnt, Some("tmpfs"), flags, none).unwrap();
+    fs::write(mnt.join("mine"), "").unwrap();
+    world.fail(32, &["mount", "debian", world.str("mnt")]);
+    assert!(mnt.join("mine").exists());
+    nix::mount::umount(&mnt).unwrap();
+    world.run(&["mount", "-q", "debian", world.str("mnt")]);
+    assert!(mnt.join("etc/hello").exists());
+}
+
 #[test]
 fn a_dead_mount_is_shown_cleared_away_and_nothing_is_lost() {
     let world = World::new();
@@ -169,12 +192,25 @@ fn a_dead_mount_is_shown_cleared_away_and_nothing_is_lost() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     wait_for("the record is dead", || world.mounts()[0]["state"] == "dead");
     let text = world.fail(1, &["stats", world.str("mnt")]);
-    assert!(text.contains("dead") && text.contains("help: `cairnfs umount"), "{text}");
-    world.fail(32, &["mount", "debian", world.str("mnt"), "--layer", "work"]);
+    assert!(
+        text.contains("dead") && text.contains("help: mount it there again") && text.contains("`cairnfs umount"),
+        "{text}"
+    );
     world.run(&["umount", world.str("mnt")]);
     assert!(world.mounts().is_empty());
     world.mount("mnt", &["--layer", "work"]);
     assert_eq!(fs::read_to_string(mnt.join("kept")).unwrap(), "kept\n");
+    // mounting again does the same
+    kill_daemon(&world);
+    let args = ["mount", "debian", world.str("mnt"), "--layer", "work"];
+    let assert = world.cairnfs(&args).assert().success();
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(text.contains("had died") && text.contains(world.str("mnt")), "{text}");
+    assert_eq!(fs::read_to_string(mnt.join("kept")).unwrap(), "kept\n");
+    assert_eq!(world.mounts().len(), 1, "the dead one's record is gone");
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == mnt.to_str()).count(), 1);
+    world.fail(32, &args);
     // cleared away by umount(8), its record goes with the next mount
     let pid = i32::try_from(world.mounts()[0]["pid"].as_i64().unwrap()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -260,6 +296,72 @@ fn the_helper_form_mounts_with_the_options_of_fstab() {
 }
 
 #[test]
+fn the_helper_form_remounts_as_mount_8_asks_for_it() {
+    let world = World::new();
+    let mnt = world.mount("mnt", &["--layer", "work"]);
+    // what mount(8) passes for `mount -o remount,ro mnt`: no store, and all that the mount table has
+    let remount = |flags: &str| {
+        let options = format!("{flags},relatime,remount,user_id=0,group_id=0,default_permissions,allow_other");
+        let done = helper(&world).args(["debian", world.str("mnt"), "-o", &options]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    remount("ro,nosuid");
+    let error = fs::write(mnt.join("new"), "").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert!(table_line(&mnt).unwrap().contains("nosuid"));
+    remount("rw");
+    fs::write(mnt.join("new"), "").unwrap();
+    world.run(&["mount", "debian", world.str("mnt"), "-o", "remount,ro"]);
+    assert!(fs::write(mnt.join("newer"), "").is_err());
+    world.run(&["umount", "-q", world.str("mnt")]);
+    let text = world.fail(32, &["mount", "debian", world.str("mnt"), "-o", "remount,ro"]);
+    assert!(text.contains(world.str("mnt")), "{text}");
+}
+
+#[test]
+fn a_remount_refuses_what_it_cannot_change() {
+    let world = World::new();
+    world.run(&["refs", "set", "other", "debian"]);
+    world.mount("mnt", &["--layer", "work", "-o", "threads=2"]);
+    world.mount("ro", &[]);
+    world.mount("off", &["-o", "ctl=off"]);
+    let remount = |reference, at, options: &str, code| {
+        let options = format!("remount,{options}");
+        let assert = world.cairnfs(&["mount", reference, world.str(at), "-o", &options]).assert().code(code);
+        String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+    };
+    let store = format!("store={}", world.str("store"));
+    for same in ["layer=work", "threads=2", "io=auto", "ctl=rw", "allow_other", store.as_str()] {
+        remount("debian", "mnt", &format!("ro,{same}"), 0);
+    }
+    remount("debian", "off", "ro,ctl=off,threads=4", 0);
+    let elsewhere = format!("store={}", world.dir("elsewhere"));
+    for other in ["layer=nosuch", "tmpfs", "threads=3", "io=cached", "ctl=off", "project=x", "log=debug", &elsewhere] {
+        let text = remount("debian", "mnt", other, 32);
+        assert!(text.contains("can't be changed by a remount") && text.contains("help: unmount it"), "{other}: {text}");
+    }
+    let text = remount("other", "mnt", "ro", 32);
+    assert!(text.contains("what is mounted, `debian`, can't be changed by a remount"), "{text}");
+    let text = remount("debian", "off", "ro,ctl=rw", 32);
+    assert!(text.contains("`ctl=rw` can't be changed"), "{text}");
+    for at in ["ro", "off"] {
+        let text = remount("debian", at, "rw", 32);
+        assert!(text.contains("nothing to write to") && text.contains("help: "), "{text}");
+        assert!(table_line(&world.path(at)).unwrap().contains(" ro"), "{at}");
+    }
+    remount("debian", "mnt", "rw", 0);
+    let open = File::create(world.path("mnt/open")).unwrap();
+    let text = remount("debian", "mnt", "ro", 32);
+    assert!(text.contains("help: files are open for writing"), "{text}");
+    drop(open);
+    remount("debian", "mnt", "nosuid", 0);
+    let line = table_line(&world.path("mnt")).unwrap();
+    assert!(line.contains(" rw,nosuid"), "it stays writable: {line}");
+    world.mount("commands", &["-o", "ctl=rw"]);
+    remount("debian", "commands", "rw", 0);
+}
+
+#[test]
 fn the_helper_form_pretends_and_fails_as_mount_8_has_it() {
     let world = World::new();
     let run = |args: &[&str]| helper(&world).args(args).output().unwrap();
@@ -286,6 +388,43 @@ fn a_truncated_layer_database_is_told_and_the_store_stays_usable() {
         File::options().write(true).open(file).unwrap().set_len(3).unwrap();
     }
     let text = world.fail(32, &["mount", "debian", world.str("mnt"), "--layer", "work"]);
-    assert!(text.contains("layers/work/index") && text.contains("help: "), "{text}");
+    assert!(
+        text.contains("layers/work/index") && text.contains("help: ") && text.contains("`cairnfs fsck work`"),
+        "{text}"
+    );
     world.mount("mnt", &["--layer", "other"]);
+}
+
+#[test]
+fn a_snapshot_that_misses_a_data_file_says_how_to_check_the_layer() {
+    let world = World::new();
+    let mnt = world.mount("mnt", &["--layer", "work"]);
+    fs::write(mnt.join("new"), vec![b'x'; 1 << 20]).unwrap();
+    world.run(&["umount", "-q", world.str("mnt")]);
+    world.mount("mnt", &["--layer", "work"]);
+    let removed = remove_files(&world.path("store/layers/work/data"));
+    assert_eq!(removed, 1);
+    for target in [world.str("mnt"), "work"] {
+        let text = world.fail(5, &["snapshot", target, "new"]);
+        assert!(text.contains("help: unmount, then `cairnfs fsck work`"), "{text}");
+        if target != "work" {
+            world.run(&["umount", "-q", target]);
+        }
+    }
+    world.fail(3, &["show", "new"]);
+}
+
+/// Removes all files in `dir` and beneath; how many.
+fn remove_files(dir: &Path) -> usize {
+    let mut removed = 0;
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            removed += remove_files(&path);
+        } else {
+            fs::remove_file(path).unwrap();
+            removed += 1;
+        }
+    }
+    removed
 }

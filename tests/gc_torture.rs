@@ -1,11 +1,14 @@
 //! Several processes import, mount, remove and collect at once, without grace, and some are killed. Nothing that is referred to is lost.
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+#[path = "common/random.rs"]
+mod random;
 #[path = "store_util/mod.rs"]
 mod util;
 
 use cairnfs::gc::{GcError, Options, collect};
 use cairnfs::store::{Store, StoreError};
+use random::Random;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,18 +16,6 @@ use util::{name, put_manifest, store, verify};
 
 const RUN: Duration = Duration::from_millis(4000);
 const NOW: Options = Options { grace: Duration::ZERO, dry_run: false, allow_no_roots: false };
-
-/// Numbers that look random (xorshift), the same for a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// Runs as a child of the tests below, in the role that the environment names.
 #[test]

@@ -1,10 +1,6 @@
 //! Archives that are wrong, or mean harm: each gives an error that says what is wrong, or what `tar/tree.rs` documents; never a crash, a hang or a
 //! write outside of the store.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that can't go on shall panic, and one that is skipped says so"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod ingest_util;
 

@@ -6,7 +6,7 @@ mod common;
 use cairnfs::format::{Mode, Name};
 use cairnfs::layer::{Layer, LayerError};
 use cairnfs::store::Store;
-use cairnfs::vfs::{Caller, Fs, Ino, Make, OpenMode, VfsError};
+use cairnfs::vfs::{Caller, Fs, Ino, Make, OpenMode, VfsError, XattrMode};
 use common::spec::Spec;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
@@ -23,6 +23,11 @@ impl Small {
         let folder = TempDir::with_prefix("cairnfs-small-").unwrap();
         mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
         Self(folder)
+    }
+
+    /// Mounted with other options, the content stays.
+    fn grow(&self, options: &str) {
+        mount(None::<&str>, self.path(), None::<&str>, MsFlags::MS_REMOUNT, Some(options)).unwrap();
     }
 
     fn path(&self) -> &Path {
@@ -119,7 +124,7 @@ fn a_full_disk_refuses_growth_lets_go_of_what_is_removed_and_recovers() {
     make(&fs, "another").unwrap();
     made.push("another".into());
     let opened = fs.open(clean, write).unwrap();
-    fs.write(opened.handle, 0, b"CON", false).unwrap();
+    fs.write(opened.handle, 0, b"CON").unwrap();
     drop(fs); // as when the daemon is killed
     let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
     let mut listed = Vec::new();
@@ -132,4 +137,85 @@ fn a_full_disk_refuses_growth_lets_go_of_what_is_removed_and_recovers() {
     listed.sort();
     made.sort();
     assert_eq!(listed, made);
+}
+
+/// Writing a table in the background fails too on a full disk; the operations that hear of it are told what it is, and none is lost.
+#[test]
+fn a_disk_too_full_for_the_databases_tables_is_told_as_full() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::init(&folder.path().join("store")).unwrap();
+    let base = Spec::new().store(&store);
+    let small = Small::new("size=9m");
+    let path = small.path().join("layer");
+    fs::create_dir(&path).unwrap();
+    let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
+    let value: Vec<u8> = (0..3000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let (mut made, mut refused) = (Vec::new(), 0);
+    for number in 0..6000 {
+        let dir = format!("dir{number}");
+        let set = make(&fs, &dir).and_then(|()| {
+            let ino = fs.lookup(Ino::ROOT, name(&dir))?.expect("just made").ino;
+            made.push(dir.clone());
+            fs.set_xattr(ROOT, ino, b"user.value", &value, XattrMode::Set)
+        });
+        if let Err(error) = set {
+            assert!(is_enospc(&error), "{number}: {error}");
+            refused += 1;
+        }
+        if refused == 5 {
+            break;
+        }
+    }
+    assert!(refused == 5, "{} were made", made.len());
+    assert!(made.len() * value.len() > 4 << 20, "{}", made.len());
+    // Once there is room for the tables, all goes on.
+    small.grow("size=40m");
+    for dir in made.drain(..20) {
+        fs.rmdir(Ino::ROOT, name(&dir)).unwrap();
+    }
+    make(&fs, "another").unwrap();
+    made.push("another".into());
+    drop(fs); // as when the daemon is killed
+    let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
+    for dir in &made {
+        assert!(fs.lookup(Ino::ROOT, name(dir)).unwrap().is_some(), "{dir}");
+    }
+}
+
+/// What removed files hold until it is safe to give it back is had by whoever needs it, and told as free.
+#[test]
+fn room_of_removed_files_is_had_at_once() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::init(&folder.path().join("store")).unwrap();
+    let base = Spec::new().file("clean", vec![7; 3 << 20]).store(&store);
+    let small = Small::new("size=40m");
+    let path = small.path().join("layer");
+    fs::create_dir(&path).unwrap();
+    let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
+    let open = OpenMode { write: true, truncate: false };
+    let (attr, opened) = fs.create(ROOT, Ino::ROOT, name("old"), Mode::from_bits(0o644), 0, open).unwrap();
+    assert_eq!(fs.write(opened.handle, 0, &vec![1; 4 << 20]).unwrap(), 4 << 20);
+    fs.release(opened.handle);
+    let free = || {
+        let told = fs.stat_fs().unwrap();
+        told.available * u64::from(told.block_size)
+    };
+    let before = free();
+    fs.unlink(Ino::ROOT, name("old")).unwrap();
+    fs.forget(attr.ino);
+    assert!(free() >= before + (4 << 20), "{before} and then {}", free());
+
+    // All else is taken, so that the copy of 3 MiB has room only where the removed file was.
+    small.fill();
+    let clean = fs.lookup(Ino::ROOT, name("clean")).unwrap().unwrap().ino;
+    let opened = fs.open(clean, open).unwrap();
+    // Writing goes as far as there is room, and says so; then there is none.
+    let more = vec![2; 8 << 20];
+    let written = fs.write(opened.handle, 3 << 20, &more).unwrap();
+    assert!(written < more.len(), "{written}");
+    let error = fs.write(opened.handle, (3 << 20) + written as u64, &more).unwrap_err();
+    assert!(is_enospc(&error), "{error}");
+    let mut back = vec![0; written];
+    assert_eq!(fs.read(opened.handle, 3 << 20, &mut back).unwrap(), written);
+    assert!(back.iter().all(|byte| *byte == 2));
 }

@@ -9,8 +9,8 @@ use common::mount::{Bench, TestMount};
 use common::spec::Spec;
 use common::{as_nobody, wait_until};
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -375,7 +375,120 @@ fn small_files_that_a_snapshot_made_clean_are_read_anew() {
 }
 
 #[test]
-fn privileges_go_when_somebody_else_writes() {
+fn the_kernel_asks_for_a_capability_once_not_with_every_write() {
+    let mount = TestMount::writable(&Spec::new());
+    let file = File::create(mount.at("file")).unwrap();
+    for at in 0..100 {
+        file.write_all_at(b"x", at).unwrap();
+    }
+    assert!(mount.count("getxattr") <= 1, "{} questions", mount.count("getxattr"));
+    drop(file);
+    mount.stop();
+}
+
+/// What takes setuid and setgid from a file in the mount's or any other directory, as (name, how, what stays).
+fn privileges_after_changes(dir: &Path) -> Vec<(&'static str, u32)> {
+    let run = |script: &str| assert_eq!(as_nobody(&format!("cd {} && {script}", dir.display())).0, 0, "{script}");
+    let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().mode() & 0o7777;
+    let set = |name: &str, bits: u32| {
+        let path = dir.join(name);
+        fs::write(&path, "program").unwrap();
+        chown(&path, Some(1), Some(1)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(bits)).unwrap();
+        path
+    };
+    let mut after = Vec::new();
+    for (name, script) in [
+        ("appended", "printf x >> appended"),
+        ("overwritten", "printf x | dd of=overwritten conv=notrunc status=none"),
+        ("opened to be cut", ": > 'opened to be cut'"),
+        ("truncated", "truncate -s 3 truncated"),
+        ("allocated", "fallocate -l 9000 allocated"),
+        ("punched", "fallocate -p -o 0 -l 4 punched"),
+        ("mark of a lock", "printf x >> 'mark of a lock'"),
+        ("read", "cat read"),
+    ] {
+        set(name, if name == "mark of a lock" { 0o6767 } else { 0o6777 });
+        run(script);
+        after.push((name, mode(name)));
+    }
+    // Root keeps what it writes, and loses what it gives away.
+    fs::write(set("written by root", 0o6755), "x").unwrap();
+    chown(set("given away", 0o6755), Some(2), None).unwrap();
+    chown(set("mark given away", 0o6745), Some(2), Some(2)).unwrap();
+    fs::create_dir(dir.join("directory")).unwrap();
+    fs::set_permissions(dir.join("directory"), PermissionsExt::from_mode(0o6755)).unwrap();
+    chown(dir.join("directory"), Some(2), Some(2)).unwrap();
+    // Set while somebody has it open for writing already.
+    let path = set("opened before", 0o666);
+    let mut writer = Command::new("setpriv")
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "sh",
+            "-c",
+            "exec 3<>\"$0\"; echo; read go; printf x >&3",
+        ])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(writer.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o6755)).unwrap();
+    writer.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(writer.wait().unwrap().success());
+    for name in ["written by root", "given away", "mark given away", "directory", "opened before"] {
+        after.push((name, mode(name)));
+    }
+    after
+}
+
+/// chown(2) of neither owner nor group takes setuid away, so it isn't for everybody.
+fn chown_to_nobody_in_particular(dir: &Path) -> Vec<(i32, u32)> {
+    let mut seen = Vec::new();
+    for (owner, bits) in [(1, 0o6755), (65534, 0o6755), (1, 0o755)] {
+        let path = dir.join(format!("{owner}-{bits:o}"));
+        fs::write(&path, "program").unwrap();
+        chown(&path, Some(owner), Some(1)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(bits)).unwrap();
+        let script = "import os, sys; os.chown(sys.argv[1], -1, -1)";
+        let status =
+            as_nobody(&format!("/usr/bin/env -i PATH=/usr/bin:/bin python3 -c '{script}' {}", path.display())).0;
+        seen.push((status, fs::metadata(&path).unwrap().mode() & 0o7777));
+    }
+    seen
+}
+
+#[test]
+fn a_chown_that_changes_nothing_takes_privileges_from_the_callers_files_only() {
+    let host = tempfile::tempdir().unwrap();
+    fs::set_permissions(host.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let expected = chown_to_nobody_in_particular(host.path());
+    assert_eq!(expected, [(1, 0o6755), (0, 0o755), (0, 0o755)]);
+    let mount = TestMount::writable(&Spec::new());
+    assert_eq!(chown_to_nobody_in_particular(mount.root()), expected);
+    mount.stop();
+}
+
+#[test]
+fn privileges_go_as_they_do_on_the_host() {
+    let host = tempfile::tempdir().unwrap();
+    fs::set_permissions(host.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let expected = privileges_after_changes(host.path());
+    assert!(expected.contains(&("appended", 0o777)) && expected.contains(&("read", 0o6777)), "{expected:?}");
+    let mount = TestMount::writable(&Spec::new());
+    assert_eq!(privileges_after_changes(mount.root()), expected);
+    mount.stop();
+    let bench = Bench::new(&Spec::new());
+    let cached = TestMount::mount(&bench, bench.with_layer("layer"), |options| options.io = IoChoice::Cached, None);
+    assert_eq!(privileges_after_changes(cached.root()), expected);
+    cached.stop();
+}
+
+#[test]
+fn privileges_of_clean_files_go_when_somebody_else_writes() {
     let spec = ["written", "cut", "truncated"]
         .iter()
         .fold(Spec::new(), |spec, name| spec.file(name, "program").mode(name, 0o6777));

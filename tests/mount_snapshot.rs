@@ -149,3 +149,23 @@ fn a_snapshot_survives_what_the_layer_does_next() {
     assert!(!second.at("dir").exists() && !second.at("moved/new").exists());
     assert_objects_are_whole(&mount);
 }
+
+/// Pages are kept from one cached open to the next; an open by passthrough between them drops what it is about to change.
+#[test]
+fn what_was_cached_before_passthrough_wrote_does_not_come_back() {
+    let mount = TestMount::writable(&Spec::new().file("small", "former content"));
+    for (round, byte) in [b"1", b"2", b"3"].into_iter().enumerate() {
+        // A blob, so through the page cache.
+        let cached = mount.count("opens_cached");
+        let before = fs::read(mount.at("small")).unwrap();
+        assert!(mount.count("opens_cached") > cached, "not cached in round {round}");
+        let passed = mount.count("opens_passthrough");
+        OpenOptions::new().write(true).open(mount.at("small")).unwrap().write_all_at(byte, 0).unwrap();
+        assert!(mount.count("opens_passthrough") > passed, "no passthrough in round {round}");
+        take(&mount, "taken");
+        let after = fs::read(mount.at("small")).unwrap();
+        assert_eq!(after, [byte, &before[1..]].concat(), "round {round}");
+    }
+    assert_objects_are_whole(&mount);
+    mount.stop();
+}

@@ -94,6 +94,8 @@ pub enum Command {
     Cat(cat::Args),
     #[command(about = "What a layer changed against its base")]
     Diff(diff::Args),
+    #[command(about = "Check layers, and mend them")]
+    Fsck(fsck::Args),
     #[command(about = "Collect garbage")]
     Gc(gc::Args),
     #[command(about = "The figures of a mount")]

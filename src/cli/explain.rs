@@ -5,6 +5,7 @@
 
 use super::error::{Explain, chain};
 use super::exit::Exit;
+use crate::fsck::FsckError;
 use crate::fuse::MountError;
 use crate::gc::GcError;
 use crate::ingest::IngestError;
@@ -35,6 +36,7 @@ explain!(crate::format::BadLabel, |_| Exit::Usage);
 explain!(LayerError, of_layer);
 explain!(VfsError, of_vfs);
 explain!(SnapshotError, of_snapshot);
+explain!(FsckError, of_fsck);
 
 impl Explain for io::Error {
     fn explain(&self) -> (Exit, Option<String>) {
@@ -163,10 +165,9 @@ fn of_class(class: ErrorClass) -> Exit {
 
 fn of_layer(error: &LayerError) -> Exit {
     match error {
-        LayerError::Gone { .. } => Exit::Corrupt,
         LayerError::Version { .. } => Exit::Refused,
-        LayerError::Open { .. } | LayerError::Record { .. } => Exit::Corrupt,
-        LayerError::Database { .. } | LayerError::Data { .. } => Exit::Failed,
+        error if error.is_damage() => Exit::Corrupt,
+        _ => Exit::Failed,
     }
 }
 
@@ -189,6 +190,13 @@ fn of_snapshot(error: &SnapshotError) -> Exit {
     }
 }
 
+fn of_fsck(error: &FsckError) -> Exit {
+    match error {
+        FsckError::Layer(error) => of_layer(error),
+        FsckError::Io { source, .. } => of_io(source),
+    }
+}
+
 fn of_ingest(error: &IngestError) -> Exit {
     match error {
         IngestError::Store(error) => of_store(error),
@@ -202,12 +210,13 @@ fn of_ingest(error: &IngestError) -> Exit {
 
 fn of_mount(error: &MountError) -> Exit {
     match error {
-        MountError::NoMountpoint { .. } => Exit::NotFound,
+        MountError::NoMountpoint { .. } | MountError::NotMounted { .. } => Exit::NotFound,
         MountError::AlreadyMounted { .. } | MountError::DeadMount { .. } => Exit::Refused,
         MountError::NoDevice { .. } | MountError::Signals { .. } => Exit::System,
         MountError::NotDirectory { .. }
         | MountError::Mountpoint { .. }
         | MountError::NotAllowed { .. }
+        | MountError::Remount { .. }
         | MountError::Mount { .. }
         | MountError::Session { .. }
         | MountError::Unmount { .. }

@@ -1,12 +1,12 @@
 //! `cairnfs layers`, and describing a layer for `show`.
 
 use super::context::Context;
-use super::error::{Doing as _, Result};
+use super::error::{Doing as _, Error, Result};
 use super::mounts;
 use super::output::Table;
 use crate::control::text::escape;
 use crate::format::RefName;
-use crate::store::{LayerConfig, LayerMode, MountInfo, Store};
+use crate::store::{LayerConfig, LayerMode, MountInfo, Store, StoreError};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -17,6 +17,8 @@ Examples:
   cairnfs rm layer work           remove one with all that was written to it";
 
 /// Lists layers: what each stands on, and where it is mounted.
+///
+/// One whose description can't be read is listed as unreadable, with exit code 5; with --json it has an `error`, and nothing else but its name.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
@@ -25,9 +27,17 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
     let store = context.open()?;
     let mounts = mounts::list(&store)?;
     let refs = store.refs().doing(|| "list the refs")?;
-    let layers = store.layers().doing(|| "list the layers")?;
-    let all: Vec<Described> = layers.into_iter().map(|config| Described::new(config, &mounts, &refs)).collect();
-    let values: Vec<Value> = all.iter().map(Described::json).collect();
+    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
+    for name in store.layer_names().doing(|| "list the layers")? {
+        match store.layer(&name) {
+            Ok(config) => all.push(Described::new(config, &mounts, &refs)),
+            // It was removed meanwhile.
+            Err(StoreError::NoLayer { .. }) => {}
+            Err(error) => unreadable.push((name, Error::of("read a layer", &error))),
+        }
+    }
+    let mut values: Vec<Value> = all.iter().map(Described::json).collect();
+    values.extend(unreadable.iter().map(|(name, error)| json!({ "name": name, "error": error })));
     context.out.report(&json!({ "layers": values }), || {
         let mut table = Table::new(&["NAME", "BASE", "BASE REF", "CREATED", "PROJECT", "MOUNTED ON"]);
         for layer in &all {
@@ -40,8 +50,13 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
                 layer.mountpoint().unwrap_or_else(|| "-".into()),
             ]);
         }
+        for (name, _) in &unreadable {
+            let none = || "-".to_owned();
+            table.row([name.to_string(), "unreadable".to_owned(), none(), none(), none(), none()]);
+        }
         table.text("no layers; `cairnfs mount REF DIR --layer NAME` makes one")
-    })
+    })?;
+    unreadable.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// A layer with what the rest of the store says of it.

@@ -17,6 +17,7 @@ mod error;
 mod exit;
 mod explain;
 mod export;
+mod fsck;
 mod gc;
 mod generate;
 mod import;
@@ -93,6 +94,7 @@ fn dispatch(context: &Context, command: Command) -> Result<()> {
         Command::Ls(args) => ls::run(context, &args),
         Command::Cat(args) => cat::run(context, &args),
         Command::Diff(args) => diff::run(context, &args),
+        Command::Fsck(args) => fsck::run(context, &args),
         Command::Gc(args) => gc::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),

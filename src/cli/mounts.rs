@@ -20,7 +20,7 @@ Examples:
   cairnfs mounts              where, what, which layer, which process
   cairnfs mounts --json       the same for scripts
 
-A mount is `dead` when its process has gone without unmounting; `cairnfs umount DIR` clears it away.
+A mount is `dead` when its process has gone without unmounting; `cairnfs umount DIR` clears it away, and so does mounting there again.
 `findmnt -t fuse.cairnfs` shows the mounts of all stores.";
 
 /// Lists the mounts of the store.
@@ -101,7 +101,7 @@ pub(super) fn at(context: &Context, dir: &Path) -> Result<MountInfo> {
             let error = Error::new(Exit::Failed, format!("the mount on {shown} is dead"))
                 .because(format!("its process {} has gone without unmounting", found.record.pid));
             Err(error.help(format!(
-                "`cairnfs umount {shown}` clears it away; then mount again: nothing acknowledged is lost"
+                "mount it there again, or clear it away with `cairnfs umount {shown}`: nothing acknowledged is lost"
             )))
         }
         None => Err(nothing_at(context, &path)),
@@ -170,7 +170,8 @@ fn asked(error: &AskError, doing: &str, found: &MountInfo) -> Error {
         Some(Failure::Usage) => Exit::Usage,
         Some(Failure::NotFound) => Exit::NotFound,
         Some(Failure::Busy | Failure::Refused) => Exit::Refused,
-        Some(Failure::Failed) | None => Exit::Failed,
+        Some(Failure::Corrupt) => Exit::Corrupt,
+        Some(Failure::NoSpace | Failure::Failed) | None => Exit::Failed,
     };
     let (why, remedy) = split(&error.message);
     let told = Error { help: remedy, ..Error::new(exit, format!("can't {doing}")).because(why) };

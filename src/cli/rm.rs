@@ -5,7 +5,7 @@ use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
 use super::mounts;
 use crate::format::{LayerName, RefName};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use serde_json::json;
 
 const EXAMPLES: &str = "\
@@ -70,7 +70,12 @@ fn remove_ref(context: &Context, store: &Store, name: &RefName, dry_run: bool) -
 
 fn remove_layer(context: &Context, store: &Store, name: &LayerName, dry_run: bool) -> Result<()> {
     let doing = || format!("remove layer `{name}`");
-    let config = store.layer(name).doing(doing)?;
+    // One whose description is damaged can be removed too: nothing else gets rid of it.
+    let base = match store.layer(name) {
+        Ok(config) => Some(config.base),
+        Err(StoreError::BadLayer { .. }) => None,
+        Err(error) => return Err(error).doing(doing),
+    };
     if let Some(mount) = mounts::of_layer(store, name)? {
         let dir = mount.record.mountpoint.display();
         let why = format!("it is mounted on {dir} by process {}", mount.record.pid);
@@ -81,9 +86,13 @@ fn remove_layer(context: &Context, store: &Store, name: &LayerName, dry_run: boo
     if !dry_run {
         store.remove_layer(name).doing(doing)?;
     }
-    let value = json!({ "layer": name, "base": config.base, "dry_run": dry_run });
+    let value = json!({ "layer": name, "base": base, "dry_run": dry_run });
     let done = if dry_run { "would remove" } else { "removed" };
-    context
-        .out
-        .done(&value, || format!("{done} layer {name} on {}, and all that was written to it", config.base.short()))
+    context.out.done(&value, || match base {
+        Some(base) => format!("{done} layer {name} on {}, and all that was written to it", base.short()),
+        None => format!(
+            "{done} layer {name}, and all that was written to it; its description can't be read, so nobody can tell what it stood on: \
+             `cairnfs gc` removes that too if no ref names it and no other layer stands on it"
+        ),
+    })
 }

@@ -41,6 +41,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
         Err(error @ StoreError::NoRef { .. }) => {
             match args.what.parse::<LayerName>().map(|name| layer(context, &store, &name)) {
                 Ok(Ok(shown)) => shown,
+                Ok(Err(damaged @ StoreError::BadLayer { .. })) => Err(damaged).doing(doing),
                 _ => Err(error).doing(doing),
             }
         }

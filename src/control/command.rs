@@ -133,7 +133,7 @@ pub fn help_text() -> String {
     }
     text.push_str(
         "\nA trailing `async` returns at once. A command that fails makes the write fail: EINVAL for a bad command, ENOENT for \
-         what isn't there,\nEBUSY when it can't be done now, EROFS on a read-only mount, EIO otherwise; the message is in `.ctl/cmd`.\n",
+         what isn't there,\nEBUSY when it can't be done now, EROFS on a read-only mount, ENOSPC without room on the disk, EIO otherwise; the message is in `.ctl/cmd`.\n",
     );
     text
 }

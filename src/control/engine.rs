@@ -8,7 +8,7 @@ use super::backend::{Backend, Outcome};
 use super::command::{Command, HELP, Request};
 use super::reply::{Done, Failure, Reply};
 use crate::fuse::ControlError;
-use parking_lot::{Mutex, MutexGuard};
+use crate::locks::{self, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,7 +80,7 @@ impl Engine {
         }
         *self.last.lock() = Reply::Running { command: text.clone() };
         let engine = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name("command".into()).spawn(move || {
+        let spawned = locks::spawn("command", move || {
             let result = in_thread(slot, request.command);
             engine.remember(finish(&text, started, result))
         });
@@ -91,6 +91,12 @@ impl Engine {
                 self.remember(finish(&String::from_utf8_lossy(line), started, Err(error)))
             }
         }
+    }
+
+    /// Whether no command runs or waits.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     fn remember(&self, (done, result): (Done, Result<(), ControlError>)) -> (Reply, Result<(), ControlError>) {
@@ -167,7 +173,7 @@ impl Drop for Slot {
 
 /// A thread of its own, so that a command that panics is one failed command and not a lost request thread.
 fn in_thread(slot: Slot, command: Command) -> Result<Outcome, ControlError> {
-    let thread = std::thread::Builder::new().name("command".into()).spawn(move || slot.0.execute(&command));
+    let thread = locks::spawn("command", move || slot.0.execute(&command));
     let joined = thread.map_err(|e| ControlError::Failed(format!("can't start a thread for the command: {e}")))?.join();
     joined.unwrap_or_else(|_| {
         Err(ControlError::Failed("the command stopped by a fault of the program; see the log".to_owned()))

@@ -4,7 +4,7 @@ use super::backend::{Backend, Outcome};
 use super::stats::{Figures, Identity};
 use crate::format::{RefName, Totals};
 use crate::fuse::{ControlError, Metrics};
-use parking_lot::Mutex;
+use crate::locks::Mutex;
 use serde_json::{Value, json};
 use std::time::Duration;
 

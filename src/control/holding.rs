@@ -7,10 +7,10 @@ use crate::format::{Digest, LayerName, RefName};
 use crate::fuse;
 use crate::layer::Layer;
 use crate::layer::memory::Memory;
+use crate::locks::Mutex;
 use crate::snapshot::{self, SnapshotError};
 use crate::store::{LayerConfig, LayerLock, Lease, Store, StoreError};
 use crate::vfs::{Fs, VfsError};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,6 +86,11 @@ impl Holding {
         &self.store
     }
 
+    /// Gives up some of what the layer has in reserve for a full disk. Returns whether there was any.
+    pub fn make_room(&self) -> bool {
+        self.fs.layer().is_some_and(Layer::make_room)
+    }
+
     /// Makes a manifest of the layer and points `name` at it.
     pub fn snapshot(&self, name: &RefName) -> Result<snapshot::Report, SnapshotError> {
         let request = snapshot::Request {
@@ -94,7 +99,31 @@ impl Holding {
             created_at: None,
             parent: *self.parent.lock(),
         };
-        snapshot::take(&self.fs, &request, &mut |manifest| Ok(self.pin(manifest)?))
+        let before = request.parent;
+        let taken = snapshot::take(&self.fs, &request, &mut |manifest| Ok(self.pin(manifest)?));
+        if taken.is_err() {
+            self.unpin(before);
+        }
+        taken
+    }
+
+    /// After a snapshot that failed: what it pinned isn't needed, and the next one follows `before` again.
+    fn unpin(&self, before: Option<Digest>) {
+        let mut parent = self.parent.lock();
+        if *parent == before {
+            return;
+        }
+        if let Some(kept) = &self.kept {
+            let mut config = kept.config.lock();
+            let next = LayerConfig { parent: before, ..config.clone() };
+            if let Err(error) = self.store.write_layer(&kept.lock, &next) {
+                // It costs room, and the next snapshot follows one that has no name.
+                tracing::warn!(%error, "the layer keeps the objects of a snapshot that failed");
+                return;
+            }
+            *config = next;
+        }
+        *parent = before;
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

@@ -15,6 +15,8 @@ pub mod collect;
 pub mod command;
 pub mod engine;
 #[cfg(test)]
+mod explored;
+#[cfg(test)]
 mod fake;
 pub mod files;
 pub mod holding;

@@ -7,7 +7,7 @@ use super::stats::{Figures, Identity, LayerFigures, resident_bytes};
 use super::text::size;
 use crate::format::RefName;
 use crate::fuse::{ControlError, Metrics};
-use crate::gc;
+use crate::gc::{self, GcError};
 use crate::layer::{Body, DataId, FileContent, LayerError};
 use crate::snapshot::{self, SnapshotError};
 use crate::store::{ErrorClass, StoreError};
@@ -70,7 +70,7 @@ impl Backend for Mount {
     fn gc(&self, dry_run: bool, grace: Option<Duration>) -> Result<Outcome, ControlError> {
         let options = gc::Options { dry_run, grace: grace.unwrap_or(gc::GRACE), ..gc::Options::default() };
         let report = gc::collect(self.holding.store(), &options, &|_| {});
-        Ok(collect::outcome(&report.map_err(|error| of_class(error.class(), error.to_string()))?))
+        Ok(collect::outcome(&report.map_err(|error| of_gc(&error))?))
     }
 
     fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError> {
@@ -130,14 +130,19 @@ fn layer_figures(fs: &Fs) -> Result<Option<LayerFigures>, LayerError> {
 }
 
 fn of_store(error: &StoreError) -> ControlError {
-    of_class(error.class(), error.to_string())
+    if error.is_full() { ControlError::NoSpace(error.to_string()) } else { of_class(error.class(), error.to_string()) }
+}
+
+fn of_gc(error: &GcError) -> ControlError {
+    if error.is_full() { ControlError::NoSpace(error.to_string()) } else { of_class(error.class(), error.to_string()) }
 }
 
 fn of_class(class: ErrorClass, message: String) -> ControlError {
     match class {
         ErrorClass::NotFound => ControlError::NotFound(message),
         ErrorClass::Refused => ControlError::Busy(message),
-        ErrorClass::Failed | ErrorClass::Corrupt => ControlError::Failed(message),
+        ErrorClass::Corrupt => ControlError::Corrupt(message),
+        ErrorClass::Failed => ControlError::Failed(message),
     }
 }
 
@@ -145,6 +150,8 @@ fn of_vfs(error: &VfsError) -> ControlError {
     match error {
         VfsError::Store(error) => of_store(error),
         VfsError::ReadOnly => ControlError::Refused(error.to_string()),
+        error if error.is_full() => ControlError::NoSpace(error.to_string()),
+        VfsError::Layer(layer) if layer.is_damage() => ControlError::Corrupt(layer.to_string()),
         error => ControlError::Failed(error.to_string()),
     }
 }
@@ -153,6 +160,7 @@ fn of_snapshot(error: &SnapshotError) -> ControlError {
     match error {
         SnapshotError::Store(error) => of_store(error),
         SnapshotError::Fs(error) => of_vfs(error),
-        SnapshotError::Encode { .. } | SnapshotError::Inconsistent { .. } => ControlError::Failed(error.to_string()),
+        SnapshotError::Inconsistent { .. } => ControlError::Corrupt(error.to_string()),
+        SnapshotError::Encode { .. } => ControlError::Failed(error.to_string()),
     }
 }

@@ -56,6 +56,10 @@ pub enum Failure {
     Busy,
     /// Can't be done on this mount.
     Refused,
+    /// No room on the disk.
+    NoSpace,
+    /// Something is missing or damaged.
+    Corrupt,
     /// Tried and failed.
     Failed,
 }
@@ -67,6 +71,8 @@ impl From<&ControlError> for Failure {
             ControlError::NotFound(_) => Self::NotFound,
             ControlError::Busy(_) => Self::Busy,
             ControlError::Refused(_) => Self::Refused,
+            ControlError::NoSpace(_) => Self::NoSpace,
+            ControlError::Corrupt(_) => Self::Corrupt,
             ControlError::Failed(_) => Self::Failed,
         }
     }

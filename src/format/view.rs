@@ -20,7 +20,8 @@ pub fn tree_json(tree: &Tree) -> Value {
     };
     let (entries, bytes, dirs, subdirs) = tree.sums();
     let listed: Vec<Value> = tree.iter().enumerate().map(entry).collect();
-    json!({"type": "tree", "version": Tree::VERSION, "beneath": {"entries": entries, "bytes": bytes, "dirs": dirs}, "subdirs": subdirs, "entries": listed})
+    let beneath = json!({"entries": entries, "bytes": bytes, "dirs": dirs});
+    json!({"type": "tree", "version": Tree::VERSION, "beneath": beneath, "subdirs": subdirs, "entries": listed})
 }
 
 /// A table of linked inodes: its slots in order, `null` for a free one.

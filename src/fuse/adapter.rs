@@ -9,9 +9,10 @@ use super::errno::{Fault, Refusal};
 use super::io_mode::OpenModes;
 use super::meter::Meter;
 use super::nodes::Nodes;
+use super::running::Running;
+use crate::locks::Mutex;
 use crate::vfs::{Fs, Ino, VfsError};
 use fuser::{FileAttr, Notifier};
-use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 
 /// Serves one mount.
@@ -22,6 +23,7 @@ pub(super) struct Adapter {
     pub(super) control: Option<Arc<ControlDir>>,
     pub(super) nodes: Nodes,
     pub(super) modes: OpenModes,
+    pub(super) running: Running,
     pub(super) backings: Backings,
     pub(super) meter: Meter,
     /// Set once the session runs.

@@ -59,10 +59,10 @@ impl Adapter {
         }
     }
 
-    pub(super) fn list_xattr(&self, node: u64, room: u32) -> Result<XattrAnswer<Vec<u8>>, Fault> {
+    pub(super) fn list_xattr(&self, caller: Caller, node: u64, room: u32) -> Result<XattrAnswer<Vec<u8>>, Fault> {
         match self.node(node)? {
             Node::Control(..) => answer(Vec::new(), room),
-            Node::File(ino) => answer(self.fs.list_xattr(ino)?, room),
+            Node::File(ino) => answer(self.fs.list_xattr(caller, ino)?, room),
         }
     }
 
@@ -74,10 +74,12 @@ impl Adapter {
         value: &[u8],
         flags: i32,
     ) -> Result<(), Fault> {
+        const BOTH: i32 = libc::XATTR_CREATE | libc::XATTR_REPLACE;
         let mode = match flags {
             0 => XattrMode::Set,
             libc::XATTR_CREATE => XattrMode::Create,
             libc::XATTR_REPLACE => XattrMode::Replace,
+            BOTH => XattrMode::Neither,
             _ => return Err(Refusal::Flags.into()),
         };
         match self.node(node)? {

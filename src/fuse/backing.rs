@@ -11,10 +11,10 @@
 use super::errno;
 use super::metrics::Events;
 use crate::format::Digest;
+use crate::locks::Mutex;
 use crate::vfs::{ContentKey, Fs, Ino, Opened, VfsError};
 use fuser::BackingId;
 use lru::LruCache;
-use parking_lot::Mutex;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
@@ -24,10 +24,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
+/// A file that was registered with the kernel, which lets go of it when this is dropped.
+#[derive(Debug)]
+pub(super) enum Registered {
+    Kernel(BackingId),
+    /// What a kernel would hold.
+    #[cfg(test)]
+    Test(File),
+}
+
 /// A host file that the kernel may read, and for a layer's file write, by itself.
 #[derive(Debug)]
 pub(super) struct Backing {
-    id: BackingId,
+    id: Registered,
     content: ContentKey,
     host: HostFile,
 }
@@ -65,7 +74,20 @@ pub(super) struct Backings {
 impl Backing {
     /// For the reply.
     pub(super) fn id(&self) -> &BackingId {
-        &self.id
+        match &self.id {
+            Registered::Kernel(id) => id,
+            #[cfg(test)]
+            Registered::Test(_) => panic!("there is no kernel to reply to"),
+        }
+    }
+
+    /// The file that was registered.
+    #[cfg(test)]
+    pub(super) fn file(&self) -> &File {
+        match &self.id {
+            Registered::Test(file) => file,
+            Registered::Kernel(_) => panic!("the kernel has it"),
+        }
     }
 
     /// The content that was registered.
@@ -109,7 +131,7 @@ impl Backings {
         fs: &Fs,
         opened: &Opened,
         events: &Events,
-        register: impl FnOnce(&File) -> io::Result<BackingId>,
+        register: impl FnOnce(&File) -> io::Result<Registered>,
     ) -> Result<Option<Arc<Backing>>, VfsError> {
         if !self.available() {
             return Ok(None);
@@ -119,7 +141,7 @@ impl Backings {
             events.backings_reused.fetch_add(1, Relaxed);
             return Ok(Some(Arc::clone(kept)));
         }
-        let file = opened.file(fs)?;
+        let Some(file) = opened.file(fs)? else { return Ok(None) };
         let made = HostFile::of(&file).and_then(|host| Ok((host, register(&file)?)));
         match made {
             Ok((host, id)) => {

@@ -13,9 +13,9 @@ use super::convert::{self, BLOCK_SIZE};
 use super::errno::{Fault, Refusal};
 use super::{ControlAccess, ControlFiles};
 use crate::format::CONTROL_NAME;
+use crate::locks::Mutex;
 use crate::vfs::{Caller, Ino};
 use fuser::{FileAttr, FileType, INodeNo};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,8 +34,9 @@ pub(super) enum Node {
 #[derive(Debug, Clone)]
 struct Handle {
     file: usize,
-    /// The content at the open; empty when it was opened for writing alone.
+    /// The content at the open or after the last write; empty when it was opened for writing alone.
     content: Arc<[u8]>,
+    reading: bool,
 }
 
 /// The control directory of one mount.
@@ -145,7 +146,7 @@ impl ControlDir {
         }
         let content = if reading { self.files.read(file)? } else { Vec::new() };
         let handle = self.next_handle.fetch_add(1, Relaxed);
-        self.handles.lock().insert(handle, Handle { file, content: content.into() });
+        self.handles.lock().insert(handle, Handle { file, content: content.into(), reading });
         Ok(handle)
     }
 
@@ -161,10 +162,17 @@ impl ControlDir {
         Ok(content[from..to].to_vec())
     }
 
-    /// Runs one write(2)'s text as a command, without its line end.
+    /// Runs one write(2)'s text as a command, without its line end. Whoever reads by the same handle afterwards reads the outcome.
     pub(super) fn write(&self, handle: u64, text: &[u8]) -> Result<(), Fault> {
-        let file = self.handle(handle)?.file;
-        Ok(self.files.write(file, text.strip_suffix(b"\n").unwrap_or(text))?)
+        let Handle { file, reading, .. } = self.handle(handle)?;
+        let outcome = self.files.write(file, text.strip_suffix(b"\n").unwrap_or(text));
+        if reading {
+            let content = self.files.read(file)?.into();
+            if let Some(open) = self.handles.lock().get_mut(&handle) {
+                open.content = content;
+            }
+        }
+        Ok(outcome?)
     }
 
     /// Closes a handle.
@@ -229,8 +237,11 @@ mod tests {
         dir.write(handle, b"gc\n").unwrap();
         dir.write(handle, b"sync").unwrap();
         assert_eq!(*files.0.lock(), ["gc", "sync"]);
-        assert_eq!(dir.read(handle, 0, 100).unwrap(), b"1:0");
-        assert_eq!(dir.read(handle, 2, 100).unwrap(), b"0");
+        assert_eq!(dir.read(handle, 0, 100).unwrap(), b"1:2", "what the last command came to");
+        assert_eq!(dir.read(handle, 2, 100).unwrap(), b"2");
+        let reader = dir.open(OWNER, Node::File(1), true, false).unwrap();
+        dir.write(handle, b"gc").unwrap();
+        assert_eq!(dir.read(reader, 0, 100).unwrap(), b"1:2", "what was there at the open");
         assert_eq!(dir.read(handle, u64::MAX, 100).unwrap(), b"");
         dir.release(handle);
         assert!(dir.read(handle, 0, 1).is_err());

@@ -86,7 +86,7 @@ impl Adapter {
             let attr = FileAttr { ino: line.number, kind: line.kind, ..convert::absent() };
             return Ok(push(Line { attr: Some((attr, Duration::ZERO)), ..line }));
         }
-        let published = self.nodes.publish(listed.ino);
+        let published = self.nodes.publish_listed(listed.ino);
         let (shown, keep) = match &listed.attr {
             Some(attr) if !published.alias => (convert::file_attr(attr, published.node), convert::FOREVER),
             Some(attr) => (convert::file_attr(attr, published.node), Duration::ZERO),

@@ -60,6 +60,9 @@ pub(super) enum Refusal {
     /// A node number that the kernel was never given, or an open that has to look its path up again.
     #[error("the node number is out of date")]
     Superseded,
+    /// Truncating a program that is running.
+    #[error("the program is running")]
+    Running,
     /// Flags that no filesystem of this kind takes, such as `RENAME_WHITEOUT`.
     #[error("flags aren't supported")]
     Flags,
@@ -149,6 +152,7 @@ fn of_store(error: &StoreError) -> Errno {
         | StoreError::NoLayer { .. }
         | StoreError::LayerExists { .. }
         | StoreError::LayerBusy { .. }
+        | StoreError::NotLayer { .. }
         | StoreError::BadLayer { .. }
         | StoreError::BadLease { .. } => Errno::EIO,
     }
@@ -159,7 +163,13 @@ fn of_layer(error: &LayerError) -> Errno {
         LayerError::Data { source, .. } => of_host(source),
         // A full disk shows itself in the database too.
         LayerError::Open { .. } | LayerError::Database { .. } => error.io().map_or(Errno::EIO, of_host),
-        LayerError::Gone { .. } | LayerError::Version { .. } | LayerError::Record { .. } => Errno::EIO,
+        // As fsync(2) has it, again and again: what a kernel tells once doesn't become true later.
+        LayerError::Lost { .. } => Errno::EIO,
+        LayerError::Gone { .. }
+        | LayerError::Missing { .. }
+        | LayerError::Damaged { .. }
+        | LayerError::Version { .. }
+        | LayerError::Record { .. } => Errno::EIO,
     }
 }
 
@@ -169,7 +179,8 @@ fn of_control(error: &ControlError) -> Errno {
         ControlError::NotFound(_) => Errno::ENOENT,
         ControlError::Busy(_) => Errno::EBUSY,
         ControlError::Refused(_) => Errno::EROFS,
-        ControlError::Failed(_) => Errno::EIO,
+        ControlError::NoSpace(_) => Errno::ENOSPC,
+        ControlError::Corrupt(_) | ControlError::Failed(_) => Errno::EIO,
     }
 }
 
@@ -194,6 +205,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         Refusal::BadHandle => Errno::EBADF,
         // Makes the kernel walk the path again and ask for every component anew.
         Refusal::Superseded => Errno::ESTALE,
+        Refusal::Running => Errno::ETXTBSY,
         Refusal::Flags => Errno::EINVAL,
         Refusal::NoIoctl => Errno::ENOTTY,
         Refusal::LeftToKernel => Errno::ENOSYS,

@@ -1,12 +1,12 @@
 //! Open files: opening, reading, writing, closing, and what else is done through a handle.
 
 use super::adapter::{Adapter, Entry, Node};
-use super::backing::Backing;
+use super::backing::{Backing, Registered};
 use super::convert;
 use super::errno::{Fault, Refusal};
 use super::io_mode::{self, Grant, Live, NotAdmitted, Opening, Wish};
-use crate::vfs::{Caller, ContentKey, HandleId, OpenMode, Opened, Seek};
-use fuser::{BackingId, FopenFlags, OpenAccMode, OpenFlags};
+use crate::vfs::{Caller, ContentKey, HandleId, Ino, OpenMode, Opened, Seek};
+use fuser::{FopenFlags, OpenAccMode, OpenFlags};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ const FOR_EXEC: i32 = 0x20;
 const COPY_LIMIT: u64 = 1 << 30;
 
 /// Registers a host file with the kernel; made from the request's reply.
-pub(super) type Register<'a> = &'a dyn Fn(&File) -> io::Result<BackingId>;
+pub(super) type Register<'a> = &'a dyn Fn(&File) -> io::Result<Registered>;
 
 /// An open file, as the kernel is told of it.
 #[derive(Debug)]
@@ -69,12 +69,34 @@ impl Adapter {
         if self.nodes.is_superseded(node) {
             return Err(Refusal::Superseded.into());
         }
-        // Where truncation comes with the open, the kernel leaves this to the filesystem, and doesn't tell CAP_FSETID.
-        if flags.mode.truncate && caller.uid != 0 {
-            self.fs.drop_privileges(ino)?;
+        // Without truncation, or for writing, the kernel has refused this before it asked.
+        if flags.mode.truncate && !flags.mode.write && self.running.is(ino) {
+            return Err(Refusal::Running.into());
         }
-        for _ in 0..2 {
-            let opened = self.fs.open(ino, flags.mode)?;
+        // Where truncation comes with the open, the kernel leaves this to the filesystem, and doesn't tell CAP_FSETID.
+        if flags.mode.truncate && !caller.is_machine_root() {
+            self.fs.drop_privileges(caller, ino)?;
+        }
+        let opened = self.fs.open(ino, flags.mode)?;
+        let file = self.serve(node, ino, opened, flags, register)?;
+        if flags.for_exec {
+            self.running.opened(file.handle, ino);
+        }
+        Ok(file)
+    }
+
+    /// Admits what was opened. What can't be served on this node by its older opens sends the kernel to another node.
+    fn serve(
+        &self,
+        node: u64,
+        ino: Ino,
+        mut opened: Opened,
+        flags: Access,
+        register: Register<'_>,
+    ) -> Result<OpenFile, Fault> {
+        // It was truncated the first time; what others wrote since then stays.
+        let again = OpenMode { truncate: false, ..flags.mode };
+        for last in [false, true] {
             match self.admit(node, &opened, flags, register) {
                 Ok(serve) => return Ok(OpenFile { handle: opened.handle.0, serve }),
                 Err(fault) => {
@@ -83,6 +105,9 @@ impl Adapter {
                 }
             }
             // The content may have changed between its open and its admission; the second look settles it.
+            if !last {
+                opened = self.fs.open(ino, again)?;
+            }
         }
         self.send_elsewhere(node);
         Err(Refusal::Superseded.into())
@@ -100,17 +125,11 @@ impl Adapter {
         let flags = Access::from(flags);
         let (attr, opened) =
             self.fs.create(caller, dir, convert::name(name)?, convert::mode(mode), umask, flags.mode)?;
-        match self.admit(attr.ino.0, &opened, flags, register) {
-            Ok(serve) => Ok((self.entry(&attr), OpenFile { handle: opened.handle.0, serve })),
-            Err(fault) => {
-                self.fs.release(opened.handle);
-                // Nobody else can have a new inode open.
-                Err(fault.unwrap_or(Refusal::Bug.into()))
-            }
-        }
+        let file = self.serve(attr.ino.0, attr.ino, opened, flags, register)?;
+        Ok((self.entry(&attr), file))
     }
 
-    /// Decides who serves the open file. `Err(None)`: not on this node while its older opens live.
+    /// Decides who serves the open file. `Err(None)`: not on this node while its older opens live, or not what the inode has any more.
     fn admit(&self, node: u64, opened: &Opened, flags: Access, register: Register<'_>) -> Result<Serve, Option<Fault>> {
         let content = opened.content;
         if flags.mode.write && matches!(content, ContentKey::Blob(_)) {
@@ -121,7 +140,7 @@ impl Adapter {
         let wish = if self.backings.available() { io_mode::wish(opening) } else { Wish::Cached };
         let compare = |live: &Backing| match live {
             live if live.content() == content => Live::SameContent,
-            live if opened.file(&self.fs).is_ok_and(|file| live.is_same_file(&file)) => Live::SameHostFile,
+            live if matches!(opened.file(&self.fs), Ok(Some(file)) if live.is_same_file(&file)) => Live::SameHostFile,
             _ => Live::OtherContent,
         };
         let events = &self.meter.metrics().events;
@@ -132,6 +151,11 @@ impl Adapter {
                 NotAdmitted::Conflict => None,
                 NotAdmitted::Failed(error) => Some(error.into()),
             })?;
+        // From the admission on, whoever writes joins this open. One that wrote and closed before would go unseen.
+        if !opened.is_current() {
+            self.modes.release(node);
+            return Err(None);
+        }
         Ok(match grant {
             Grant::Passthrough(backing) => {
                 events.opens_passthrough.fetch_add(1, Relaxed);
@@ -139,7 +163,11 @@ impl Adapter {
             }
             Grant::Cached => {
                 events.opens_cached.fetch_add(1, Relaxed);
-                Serve::Daemon(if opened.pristine { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() })
+                Serve::Daemon(FopenFlags::FOPEN_KEEP_CACHE)
+            }
+            Grant::CachedAnew => {
+                events.opens_cached.fetch_add(1, Relaxed);
+                Serve::Daemon(FopenFlags::empty())
             }
         })
     }
@@ -171,14 +199,19 @@ impl Adapter {
 
     pub(super) fn write_file(
         &self,
-        node: u64,
-        handle: u64,
+        (node, handle): (u64, u64),
         offset: u64,
         data: &[u8],
-        kill_priv: bool,
+        kill_priv: Option<Caller>,
     ) -> Result<usize, Fault> {
         match self.node(node)? {
-            Node::File(_) => Ok(self.fs.write(HandleId(handle), offset, data, kill_priv)?),
+            Node::File(ino) => {
+                // First, as the kernel does: nothing new is ever run with the old privileges.
+                if let Some(caller) = kill_priv {
+                    self.fs.drop_privileges(caller, ino)?;
+                }
+                Ok(self.fs.write(HandleId(handle), offset, data)?)
+            }
             Node::Control(..) => Err(Refusal::Bug.into()),
         }
     }
@@ -189,6 +222,7 @@ impl Adapter {
         } else {
             self.fs.release(HandleId(handle));
             self.modes.release(node);
+            self.running.released(handle);
         }
         Ok(())
     }

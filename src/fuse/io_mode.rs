@@ -10,11 +10,15 @@
 //!
 //! A blob's backing never goes into the reply to a write open, for the kernel writes with the opener's rights: see [`decide`].
 //!
+//! What the kernel has cached of a node is kept when it is opened again: all that is written while a cached open lives goes through those
+//! pages, and an open by passthrough drops them. To drop them at an open would lose writes to readers: the kernel changes a page, unlocks
+//! it, and only then sends WRITE (`fuse_fill_write_pages`). A page dropped in between is read back as it was before, and stays so.
+//!
 //! Locking: a shard's lock is held while a backing is registered, which calls into the kernel but waits for no request.
 
 use super::backing::Backing;
+use crate::locks::Mutex;
 use crate::vfs::{ContentKey, VfsError};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -91,7 +95,10 @@ pub(super) fn decide(live: Option<Live>, wish: Wish, for_writing: bool) -> Decis
 #[derive(Debug, Clone)]
 pub(super) enum Grant {
     Passthrough(Arc<Backing>),
+    /// With the pages that there are.
     Cached,
+    /// Without: passthrough can't be had now, but a mapping of an earlier one outlives its open and may have changed the file since.
+    CachedAnew,
 }
 
 /// Why an open isn't admitted.
@@ -138,12 +145,14 @@ impl OpenModes {
         let opens = shard.get_mut(&node);
         let live = opens.as_ref().map(|opens| match &opens.grant {
             Grant::Passthrough(backing) => compare(backing),
-            Grant::Cached => Live::Cached,
+            Grant::Cached | Grant::CachedAnew => Live::Cached,
         });
         let grant = match decide(live, wish, for_writing) {
             Decision::Elsewhere => return Err(NotAdmitted::Conflict),
             Decision::Cached => Grant::Cached,
-            Decision::Passthrough => register().map_err(NotAdmitted::Failed)?.map_or(Grant::Cached, Grant::Passthrough),
+            Decision::Passthrough => {
+                register().map_err(NotAdmitted::Failed)?.map_or(Grant::CachedAnew, Grant::Passthrough)
+            }
             Decision::Join => match &opens {
                 Some(opens) => opens.grant.clone(),
                 None => Grant::Cached,
@@ -167,6 +176,14 @@ impl OpenModes {
                 shard.remove(&node);
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl OpenModes {
+    /// Whether nothing is open.
+    pub(super) fn is_unused(&self) -> bool {
+        self.0.iter().all(|shard| shard.lock().is_empty())
     }
 }
 
@@ -210,15 +227,17 @@ mod tests {
     fn a_mode_ends_with_the_last_open() {
         let modes = OpenModes::default();
         let admit = |wish, backing: fn() -> Result<Option<Arc<Backing>>, VfsError>| {
-            matches!(modes.admit(3, wish, false, |_| Live::OtherContent, backing), Ok(Grant::Cached))
+            modes.admit(3, wish, false, |_| Live::OtherContent, backing)
         };
-        assert!(admit(Wish::Cached, || Ok(None)));
-        // No backing is asked for while a cached open lives.
-        assert!(admit(Wish::Passthrough, || panic!("must stay cached")));
+        assert!(matches!(admit(Wish::Cached, || Ok(None)), Ok(Grant::Cached)));
+        // No backing is asked for while a cached open lives, and what it cached stays.
+        assert!(matches!(admit(Wish::Passthrough, || panic!("must stay cached")), Ok(Grant::Cached)));
         modes.release(3);
         modes.release(3);
-        assert!(admit(Wish::Passthrough, || Ok(None)));
+        assert!(matches!(admit(Wish::Passthrough, || Ok(None)), Ok(Grant::CachedAnew)));
+        assert!(matches!(admit(Wish::Passthrough, || panic!("must stay cached")), Ok(Grant::Cached)));
         modes.release(3);
         modes.release(3);
+        assert!(modes.is_unused());
     }
 }

@@ -6,6 +6,7 @@
 //! mount_options   -o options                                   *_ops     names · files · attributes · directories
 //! mount_error     why a mount failed, and what to do           nodes     numbers that the kernel knows inodes by
 //! mount_table     /proc/self/mountinfo                         io_mode   passthrough or page cache, for each open
+//! running         files that are open to be run
 //! control_dir     .ctl · control_requests: its threads         backing   host files registered for passthrough
 //! metrics         counters                                     convert   the kernel's types and ours
 //! errno           every failure's errno, in one place
@@ -21,6 +22,8 @@ mod control_requests;
 mod convert;
 mod dir_ops;
 mod errno;
+#[cfg(test)]
+mod explored;
 mod file_ops;
 mod io_mode;
 mod meter;
@@ -32,13 +35,14 @@ mod mounting;
 mod namespace_ops;
 mod nodes;
 mod requests;
+mod running;
 mod session;
 
 pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};
 pub use mount_error::MountError;
 pub use mount_options::{BadOption, ControlAccess, IoChoice, MountOptions};
 pub use mount_table::{MountEntry, mounts};
-pub use mounting::{detach, unmount};
+pub use mounting::{clear_dead, detach, is_read_only, remount, unmount};
 pub use session::{MountHandle, Mounted, Unmounted};
 
 /// The files of the control directory, which the adapter shows as `.ctl` at the root of a mount. The adapter does names, inode numbers,
@@ -76,6 +80,12 @@ pub enum ControlError {
     /// Can't be done on this mount, e.g. a snapshot of a read-only one: EROFS.
     #[error("{0}")]
     Refused(String),
+    /// No room for it on the disk of the store or of the layer: ENOSPC.
+    #[error("{0}")]
+    NoSpace(String),
+    /// Something of the store or of the layer is missing or damaged: EIO.
+    #[error("{0}")]
+    Corrupt(String),
     /// Tried and failed: EIO.
     #[error("{0}")]
     Failed(String),

@@ -28,9 +28,15 @@ pub enum MountError {
         /// What is mounted there.
         source_name: String,
     },
+    /// No cairnfs mount is there.
+    #[error("nothing of cairnfs is mounted at {path}; `cairnfs mounts` lists the mounts")]
+    NotMounted {
+        /// The mountpoint.
+        path: PathBuf,
+    },
     /// A FUSE mount is there whose daemon has died.
     #[error(
-        "can't mount at {path}: the daemon of a former mount there has died; remove that mount with `umount {path}` and try again"
+        "can't mount at {path}: the daemon of a former mount there has died; clear it away with `cairnfs umount {path}`, then try again"
     )]
     DeadMount {
         /// The mountpoint.
@@ -41,6 +47,17 @@ pub enum MountError {
     Mountpoint {
         /// The mountpoint.
         path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A mount's flags couldn't be changed.
+    #[error("can't give the mount at {path} other flags: {source}; {remedy}")]
+    Remount {
+        /// The mountpoint.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
         /// Why not.
         #[source]
         source: io::Error,
@@ -56,7 +73,8 @@ pub enum MountError {
     },
     /// mount(2) isn't allowed, and the helper for unprivileged mounts didn't do it.
     #[error(
-        "can't mount at {path} without privilege: {source}; become root, or install fuse3 for its `fusermount3` (for `-o allow_other`, put `user_allow_other` into /etc/fuse.conf)"
+        "can't mount at {path} without privilege: {source}; become root, or install fuse3 for its `fusermount3` \
+         (for `-o allow_other`, put `user_allow_other` into /etc/fuse.conf)"
     )]
     NotAllowed {
         /// The mountpoint.

@@ -25,6 +25,13 @@ pub fn mounts() -> io::Result<Vec<MountEntry>> {
     Ok(table.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
+/// Whether the mount with this number in the table is one of cairnfs.
+pub(super) fn is_ours(mount_id: &str) -> io::Result<bool> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    let has_id = |line: &&[u8]| line.split(|&byte| byte == b' ').next() == Some(mount_id.as_bytes());
+    Ok(table.split(|&byte| byte == b'\n').find(has_id).and_then(parse).is_some())
+}
+
 /// `36 35 0:57 / /mnt rw,noatime shared:1 - fuse.cairnfs debian rw,user_id=0`; other types are left out.
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&byte| byte == b' ');

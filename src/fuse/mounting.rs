@@ -8,7 +8,7 @@ use super::mount_error::MountError;
 use super::mount_options::MountOptions;
 use super::mount_table::{self, FILESYSTEM_TYPE};
 use fuser::{Config, MountOption, Session, SessionACL};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::unistd::{getegid, geteuid};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -116,6 +116,58 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
             if refused { Ok(None) } else { Err(MountError::Mount { path: mountpoint.to_owned(), source }) }
         }
     }
+}
+
+/// Gives a mount other flags: `mount -o remount`. What is served there, and how, stays as it is.
+pub fn remount(mountpoint: &Path, options: &MountOptions) -> Result<(), MountError> {
+    let failed = |source| MountError::Mountpoint { path: mountpoint.to_owned(), source };
+    let real = mountpoint.canonicalize().map_err(failed)?;
+    if !mount_table::mounts().map_err(failed)?.iter().any(|entry| entry.mountpoint == real) {
+        return Err(MountError::NotMounted { path: mountpoint.to_owned() });
+    }
+    // The kernel takes no options of FUSE's own here.
+    let flags = options.flags() | MsFlags::MS_REMOUNT;
+    nix::mount::mount(None::<&str>, &real, None::<&str>, flags, None::<&str>).map_err(|error| {
+        let source = io::Error::from(error);
+        let remedy = match &source {
+            error if errno::is_busy(error) => {
+                "files are open for writing: close them (`cairnfs umount` names the processes that use the mount)"
+            }
+            error if errno::is_not_permitted(error) => "only root can",
+            _ => "unmount it, and mount it again",
+        };
+        MountError::Remount { path: real.clone(), remedy, source }
+    })
+}
+
+/// Whether the mount at `path` lets nothing be written.
+pub fn is_read_only(path: &Path) -> io::Result<bool> {
+    Ok(rustix::fs::statvfs(path)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Takes mounts away from `path` whose daemon has died, and says whether there were any. Any other mount stays, and so does a dead one that
+/// another filesystem is mounted over. `path` is free of links.
+pub fn clear_dead(path: &Path) -> io::Result<bool> {
+    let mut cleared = false;
+    while is_dead(path)? {
+        detach(path)?;
+        cleared = true;
+    }
+    Ok(cleared)
+}
+
+/// Whether the uppermost mount at `path` is one of cairnfs that nobody serves any more.
+fn is_dead(path: &Path) -> io::Result<bool> {
+    // What the kernel has cached of a mount outlives its daemon; statfs is always asked of the daemon.
+    match rustix::fs::statvfs(path) {
+        Err(errno) if errno::is_dead_mount(&errno.into()) => {}
+        _ => return Ok(false),
+    }
+    // Such a descriptor asks nothing of the daemon.
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd()))?;
+    let id = facts.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    id.map_or(Ok(false), |id| mount_table::is_ours(id.trim()))
 }
 
 /// Closes a connection by the kernel's control filesystem, which is asked for if nobody has mounted it.

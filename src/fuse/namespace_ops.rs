@@ -21,14 +21,23 @@ impl Adapter {
             Node::Control(control, node) => Ok(Some(Entry::uncached(control.lookup(node, bytes)?))),
             Node::File(ino) => {
                 let attr = match bytes {
-                    b"." => Some(self.fs.attr(ino)?),
-                    // Only file handles ask for it: the kernel knows the parents of all else.
+                    // Only file handles ask for these two: the kernel knows the parents of all else.
+                    b"." => return self.find_itself(parent, ino),
                     b".." => Some(self.fs.attr(self.fs.parent(ino)?)?),
                     _ => self.fs.lookup(ino, convert::name(name)?)?,
                 };
                 Ok(attr.map(|attr| self.entry(&attr)))
             }
         }
+    }
+
+    /// What a file handle leads to. The number may be of an inode that was removed since; and the kernel takes no other node than the one
+    /// that the handle names, so a superseded one leads nowhere.
+    fn find_itself(&self, node: u64, ino: Ino) -> Result<Option<Entry>, Fault> {
+        if self.nodes.is_superseded(node) || !self.fs.has_name(ino)? {
+            return Ok(None);
+        }
+        Ok(Some(self.entry(&self.fs.attr(ino)?)))
     }
 
     /// The directory in which `name` may be made or removed.

@@ -16,8 +16,8 @@
 //!
 //! Locking: `aliases` before a shard of `counts`; neither is held while the filesystem or the kernel is called.
 
+use crate::locks::{Mutex, RwLock};
 use crate::vfs::Ino;
-use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 
 const FIRST_ALIAS: u64 = 1 << 43;
@@ -53,7 +53,7 @@ struct Counts(Box<[Mutex<HashMap<u64, u64>>]>);
 pub(super) struct Published {
     /// The node number.
     pub(super) node: u64,
-    /// The node isn't the inode's own number, so `st_ino` has to be asked for by getattr.
+    /// The inode has an alias: the node isn't its number, so that `st_ino` has to be asked for by getattr, or isn't its newest node.
     pub(super) alias: bool,
 }
 
@@ -74,10 +74,38 @@ impl Nodes {
         let aliases = self.aliases.read();
         let alias = aliases.families.get(&ino).map(|family| family.current);
         let node = alias.unwrap_or(ino.0);
+        self.count(node);
+        Published { node, alias: alias.is_some() }
+    }
+
+    /// Counts one lookup of `ino` in a listing, where the node number is told as `d_ino` too: so it is the inode's own, whatever its alias.
+    /// With an alias, the kernel has to look the name up before it uses it.
+    pub(super) fn publish_listed(&self, ino: Ino) -> Published {
+        let has_alias = |family: &Family| family.current != ino.0;
+        {
+            let aliases = self.aliases.read();
+            if !aliases.families.get(&ino).is_some_and(has_alias) {
+                self.count(ino.0);
+                return Published { node: ino.0, alias: false };
+            }
+        }
+        let mut aliases = self.aliases.write();
+        // It may have lost it meanwhile.
+        let family = aliases.families.get_mut(&ino).filter(|family| has_alias(family));
+        let alias = family.is_some();
+        if let Some(family) = family
+            && !family.superseded.contains(&ino.0)
+        {
+            family.superseded.push(ino.0);
+        }
+        self.count(ino.0);
+        Published { node: ino.0, alias }
+    }
+
+    fn count(&self, node: u64) {
         if let Some(counts) = &self.counts {
             counts.add(node);
         }
-        Published { node, alias: alias.is_some() }
     }
 
     /// The kernel forgets `lookups` of `node`. Returns the inode when the kernel now knows it by no node.
@@ -133,6 +161,14 @@ impl Nodes {
         aliases.ino_of.insert(alias, ino);
         aliases.made += 1;
         stale
+    }
+
+    /// Whether the kernel knows nothing, as far as is counted here, and nothing is kept for it.
+    #[cfg(test)]
+    pub(super) fn is_unused(&self) -> bool {
+        let aliases = self.aliases.read();
+        let counted = self.counts.iter().flat_map(|counts| &counts.0).any(|shard| !shard.lock().is_empty());
+        aliases.families.is_empty() && aliases.ino_of.is_empty() && !counted
     }
 
     /// Inodes with an alias now.
@@ -207,6 +243,22 @@ mod tests {
             assert_eq!(nodes.is_superseded(node), node != second.node);
         }
         assert!(!nodes.attributes_keep(FILE));
+    }
+
+    #[test]
+    fn a_listing_names_the_inode_by_its_own_number() {
+        let nodes = Nodes::new(true);
+        assert_eq!(nodes.publish_listed(FILE), Published { node: 7, alias: false });
+        nodes.supersede(7);
+        let alias = nodes.publish(FILE).node;
+        // The old descriptors are closed, and the inode is known by its alias alone; then it is listed.
+        assert_eq!(nodes.forget(7, 1), None);
+        assert!(nodes.attributes_keep(FILE));
+        assert_eq!(nodes.publish_listed(FILE), Published { node: 7, alias: true });
+        assert!(nodes.is_superseded(7) && !nodes.attributes_keep(FILE));
+        assert_eq!(nodes.forget(alias, 1), None);
+        assert_eq!(nodes.forget(7, 1), Some(FILE));
+        assert_eq!(nodes.families(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::adapter::{Adapter, Entry, Node};
 use super::attr_ops::XattrAnswer;
+use super::backing::Registered;
 use super::control_requests::ControlRequest;
 use super::convert::{self, FOREVER};
 use super::errno::Refusal;
@@ -91,6 +92,8 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_DONT_MASK,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
             InitFlags::FUSE_EXPORT_SUPPORT,
+            // Saves a question for `security.capability` with every write(2); see `vfs::attrs` for what it obliges to.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
             InitFlags::FUSE_MAX_PAGES,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_POSIX_ACL,
@@ -229,7 +232,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let outcome = self.meter.run(Op::Create, parent, || {
-            let register = |file: &std::fs::File| reply.open_backing(file);
+            let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.create_file(convert::caller(req), (parent.0, name), (mode, umask), OpenFlags(flags), &register)
         });
         match outcome {
@@ -258,7 +261,7 @@ impl Filesystem for Adapter {
             return request.open(convert::caller(req), flags.into(), reply);
         }
         let outcome = self.meter.run(Op::Open, ino, || {
-            let register = |file: &std::fs::File| reply.open_backing(file);
+            let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.open_file(convert::caller(req), ino.0, flags, &register)
         });
         match outcome {
@@ -295,7 +298,7 @@ impl Filesystem for Adapter {
 
     fn write(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -308,8 +311,8 @@ impl Filesystem for Adapter {
         if let Some(request) = self.control_request(ino) {
             return request.write(fh.0, data.to_vec(), reply);
         }
-        let kill_priv = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.meter.run(Op::Write, ino, || self.write_file(ino.0, fh.0, offset, data, kill_priv)) {
+        let kill_priv = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID).then(|| convert::caller(req));
+        match self.meter.run(Op::Write, ino, || self.write_file((ino.0, fh.0), offset, data, kill_priv)) {
             Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
             Err(errno) => reply.error(errno),
         }
@@ -412,8 +415,9 @@ impl Filesystem for Adapter {
         reply_xattr(reply, self.meter.run(Op::GetXattr, ino, || self.get_xattr(ino.0, name, size)));
     }
 
-    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        reply_xattr(reply, self.meter.run(Op::ListXattr, ino, || self.list_xattr(ino.0, size)));
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let list = || self.list_xattr(convert::caller(req), ino.0, size);
+        reply_xattr(reply, self.meter.run(Op::ListXattr, ino, list));
     }
 
     fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {

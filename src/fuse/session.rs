@@ -18,12 +18,13 @@ use super::mount_error::MountError;
 use super::mount_options::{ControlAccess, IoChoice, MountOptions};
 use super::mounting::{abort_connection, check_mountpoint, connection_of, start, unmount_path};
 use super::nodes::Nodes;
+use super::running::Running;
 use super::{ControlFiles, errno, mount_table, mounting};
+use crate::locks::Mutex;
 use crate::vfs::{Caller, Fs, VfsError};
 use fuser::{Notifier, Session};
 use nix::mount::MntFlags;
 use nix::unistd::getegid;
-use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
 use std::io;
@@ -248,6 +249,7 @@ fn adapter(
         control: control.map(|files| Arc::new(ControlDir::new(files, options.control, owner))),
         nodes: Nodes::new(!fs.is_read_only()),
         modes: OpenModes::default(),
+        running: Running::default(),
         backings: Backings::default(),
         meter: Meter::new(Arc::clone(&options.metrics)),
         notifier: Arc::clone(notifier),

@@ -30,6 +30,16 @@ pub enum GcError {
         /// Its objects.
         objects: u64,
     },
+    /// A full disk: what goes into the trash needs a little room for the folders there.
+    #[error(
+        "collection given up: there is no room for what nothing names in the trash ({source}); \
+         with a grace period of 0 s it is removed at once instead"
+    )]
+    NoTrash {
+        /// What failed.
+        #[source]
+        source: StoreError,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,8 +49,19 @@ impl GcError {
     /// Which class the error is of.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unreadable { source, .. } | Self::Roots(source) | Self::Store(source) => source.class(),
+            Self::Unreadable { source, .. } | Self::NoTrash { source } | Self::Roots(source) | Self::Store(source) => {
+                source.class()
+            }
             Self::NoRoots { .. } => ErrorClass::Refused,
+        }
+    }
+
+    /// Whether it failed for want of room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::NoTrash { .. } => true,
+            Self::Roots(source) | Self::Unreadable { source, .. } | Self::Store(source) => source.is_full(),
+            Self::NoRoots { .. } => false,
         }
     }
 

@@ -30,6 +30,13 @@ pub struct Root {
     pub what: String,
 }
 
+impl Root {
+    /// A manifest that a mount holds which could write no lease.
+    pub(super) fn held(manifest: Digest) -> Self {
+        Self { manifest, kind: RootKind::Lease, what: format!("a live mount's lock on manifest {manifest}") }
+    }
+}
+
 /// All manifests to keep, in the order of their kinds, given the time now and how long a moved ref can be taken back.
 pub fn roots(all: &Roots, now_unix_ms: u64, grace: Duration) -> Vec<Root> {
     let mut roots = Vec::new();

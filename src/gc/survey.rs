@@ -21,7 +21,7 @@ pub(super) struct Survey {
 }
 
 pub(super) fn survey(store: &Store, options: &Options, progress: &dyn Fn(Progress)) -> Result<Survey, GcError> {
-    let (roots, live) = mark(store, options, progress)?;
+    let (roots, mut live) = mark(store, options, progress)?;
     // Objects are listed after the mark: every live one was there by then, or is missing.
     let mut unseen: HashSet<Digest> = live.iter().collect();
     let (mut loose, mut foreign, mut scanned) = (Vec::new(), Vec::new(), 0);
@@ -43,8 +43,24 @@ pub(super) fn survey(store: &Store, options: &Options, progress: &dyn Fn(Progres
             unreferenced.push(Candidate { digest, stat, manifest: store.is_manifest(digest)? });
         }
     }
+    let held = held(store, &mut live, &unreferenced)?;
+    if held {
+        unreferenced.retain(|candidate| !live.contains(candidate.digest));
+    }
     foreign.sort_unstable();
     Ok(Survey { roots, live, scanned, unreferenced, foreign, missing: unseen.into_iter().collect() })
+}
+
+/// Marks what mounts hold that could write no lease; returns whether there are any.
+fn held(store: &Store, live: &mut Live, unreferenced: &[Candidate]) -> Result<bool, GcError> {
+    let mut any = false;
+    for candidate in unreferenced.iter().filter(|candidate| candidate.manifest) {
+        if store.is_held(candidate.digest)? {
+            live.mark(store, &Root::held(candidate.digest))?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// Marks what all roots reach. A root that can't be read ends it, unless it is none any more.

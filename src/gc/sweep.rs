@@ -1,7 +1,7 @@
 //! Carrying a plan out, in short batches under the exclusive store lock.
 
 use super::plan::{Candidate, Plan, is_over, still_doomed};
-use super::roots::{RootKind, kept_since, suspect_since};
+use super::roots::{Root, RootKind, kept_since, suspect_since};
 use super::{GcError, Live, Options, Progress, Report, roots};
 use crate::format::Digest;
 use crate::store::{LeaseInfo, Store, StoreError, Sweep, Trashed, now_ms};
@@ -38,6 +38,10 @@ pub(super) fn foretell(
         report.freed_bytes += report.trashed_bytes;
     }
     Ok(())
+}
+
+fn no_trash(source: StoreError) -> GcError {
+    if source.is_full() { GcError::NoTrash { source } } else { source.into() }
 }
 
 pub(super) struct Collector<'a> {
@@ -112,7 +116,7 @@ impl<'a> Collector<'a> {
         if doomed.is_empty() {
             return Ok(());
         }
-        let trash = self.store.new_batch()?;
+        let trash = self.new_trash()?;
         let total = doomed.len() as u64;
         let mut left = doomed.iter();
         while left.len() > 0 {
@@ -128,15 +132,41 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn discard(&mut self, batch: &Batch<'_>, candidate: &Candidate, trash: u64) -> Result<(), GcError> {
+    /// A batch of the trash; `None` when there is no room for one and what it would hold is to go at once anyway.
+    fn new_trash(&mut self) -> Result<Option<u64>, GcError> {
+        match self.store.new_batch() {
+            Err(error) if error.is_full() && self.options.grace.is_zero() => Ok(None),
+            Err(error) if error.is_full() => {
+                // What has lain there long enough makes room.
+                self.purge()?;
+                self.store.new_batch().map(Some).map_err(no_trash)
+            }
+            made => Ok(Some(made?)),
+        }
+    }
+
+    fn discard(&mut self, batch: &Batch<'_>, candidate: &Candidate, trash: Option<u64>) -> Result<(), GcError> {
         let digest = candidate.digest;
         if self.live.contains(digest) || !still_doomed(candidate, batch.sweep.stat(digest)?, batch.kept_since) {
             return Ok(());
         }
-        if batch.sweep.discard(digest, trash)? {
+        if candidate.manifest && self.store.is_held(digest)? {
+            return self.live.mark(self.store, &Root::held(digest));
+        }
+        let discarded = trash.map_or(Ok(false), |trash| batch.sweep.discard(digest, trash));
+        let (gone, for_good) = match discarded {
+            Err(error) if !(error.is_full() && self.options.grace.is_zero()) => return Err(no_trash(error)),
+            Ok(discarded) if trash.is_some() => (discarded, false),
+            _ => (batch.sweep.remove(digest)?, true),
+        };
+        if gone {
             self.report.deleted += 1;
             self.report.trashed_bytes += candidate.stat.size;
             self.report.unreferenced.push(digest);
+        }
+        if gone && for_good {
+            self.report.purged += 1;
+            self.report.freed_bytes += candidate.stat.size;
         }
         Ok(())
     }

@@ -6,16 +6,21 @@
 //! fjall refuses all further batches of a database once writing one has failed, as on a full disk. So a failure has the database opened
 //! anew, which cuts a torn batch off; whether the batch that failed is in it then tells whether it happened.
 //!
+//! The kernel tells of a failed write-back once and calls the bytes written from then on, so a sync that succeeds after one that failed
+//! proves nothing. After a failed one the journals are written anew, into other files, before anything is called durable again (`journal`).
+//!
 //! Locking: `handles` shared by every use, exclusive while the database is opened anew.
 
 use super::ballast::Ballast;
 use super::error::LayerError;
+use super::journal::{self, Witness};
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
 use crate::format::{Ino, Name};
+use crate::sys::failure::{is_full, is_lost};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Memory that one keyspace gathers before it is written out as a table: 4 MiB bounds the daemon's memory, not its speed.
 const MEMTABLE_BYTES: u64 = 4 << 20;
@@ -34,9 +39,14 @@ pub struct Db {
     /// Batches committed, and how many of them are known to be on disk.
     committed: AtomicU64,
     persisted: AtomicU64,
+    /// The journals may not be on disk though the kernel calls them written.
+    doubtful: AtomicBool,
+    /// A part of the reserve was given to the journal.
+    lent: AtomicU64,
 }
 
 struct Handles {
+    witness: Witness,
     database: Database,
     inodes: Keyspace,
     names: Keyspace,
@@ -47,10 +57,13 @@ struct Handles {
 const STAMP: &[u8] = b"\0made";
 
 /// Which keyspace.
-#[derive(Clone, Copy, Debug)]
-enum Space {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Space {
+    /// Number to inode record.
     Inodes,
+    /// Directory and name to name record.
     Names,
+    /// What the layer keeps about itself.
     Meta,
 }
 
@@ -71,7 +84,9 @@ impl Handles {
                 .map_err(failed)
         };
         let (inodes, names, meta) = (keyspace("inodes")?, keyspace("names")?, keyspace("meta")?);
-        Ok(Self { database, inodes, names, meta })
+        // What failed before is told by opening, which syncs; a new file hears of what nobody was told yet.
+        let witness = Witness::new(path).map_err(|error| failed(error.into()))?;
+        Ok(Self { witness, database, inodes, names, meta })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -105,15 +120,19 @@ impl Handles {
 }
 
 impl Db {
-    /// Opens the database in `path`, or creates it.
+    /// Opens the database in `path`, or creates it. On a full disk, what that needs comes from the reserve.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        let handles = Handles::open(path)?;
+        let ballast = Ballast::found(path.with_extension("reserve"));
+        let handles = open_or_make_room(path, &ballast)?;
+        ballast.take();
         Ok(Self {
             path: path.to_owned(),
             handles: RwLock::new(Some(handles)),
-            ballast: Ballast::new(path.with_extension("reserve")),
+            ballast,
             committed: AtomicU64::new(1),
             persisted: AtomicU64::new(0),
+            doubtful: AtomicBool::new(false),
+            lent: AtomicU64::new(0),
         })
     }
 
@@ -125,37 +144,75 @@ impl Db {
             }
             let mut handles = self.handles.write();
             if handles.is_none() {
-                *handles = Some(self.open_anew()?);
+                tracing::warn!(path = %self.path.display(), "opening the layer database anew after a failure");
+                match journal::mend(&self.path, false) {
+                    Err(error @ LayerError::Damaged { .. }) => return Err(error),
+                    // The disk failed; what becomes of that is decided below.
+                    Err(error) => tracing::warn!(%error, "can't look at the layer's journal"),
+                    Ok(_) => {}
+                }
+                *handles = Some(open_or_make_room(&self.path, &self.ballast)?);
             }
         }
     }
 
-    fn open_anew(&self) -> Result<Handles, LayerError> {
-        tracing::warn!(path = %self.path.display(), "opening the layer database anew after a failure");
-        Handles::open(&self.path)
-            .or_else(|error| if self.ballast.release() { Handles::open(&self.path) } else { Err(error) })
+    /// Closes a database that failed; its next use opens it anew.
+    fn give_up(&self) {
+        let mut handles = self.handles.write();
+        if let Some(failed) = handles.take()
+            && let Err(error) = failed.witness.check(&self.path)
+        {
+            tracing::error!(path = %self.path.display(), %error, "the layer database couldn't be written to its disk");
+            self.doubtful.store(true, Ordering::Release);
+        }
     }
 
-    /// Makes `changes`, all or none. `freeing`: they give space back, so the reserve may be used for them.
+    /// Makes `changes`, all or none. `freeing`: they give space back or must not fail for want of it, so the reserve may be used for them.
     fn commit(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
-        let source = match self.handles()?.commit(changes) {
-            Ok(()) => {
-                // What gave space back may have made room for the reserve.
-                if freeing {
-                    self.ballast.take();
+        let mut tried_anew = false;
+        loop {
+            let source = match self.handles()?.commit(changes) {
+                Ok(()) => {
+                    // What gave space back may have made room for the reserve.
+                    if freeing && self.ballast.take() {
+                        self.lent.store(0, Ordering::Release);
+                    }
+                    return Ok(());
                 }
+                Err(source) => source,
+            };
+            self.give_up();
+            if self.handles()?.has(changes).map_err(|e| self.failed(e))? {
                 return Ok(());
             }
-            Err(source) => source,
-        };
-        *self.handles.write() = None;
-        if self.handles()?.has(changes).map_err(|e| self.failed(e))? {
-            return Ok(());
+            // Cutting a torn batch off gave back what the journal had ahead.
+            let lent = self.lent.load(Ordering::Acquire);
+            if lent > 0 {
+                journal::reserve(&self.path, lent);
+            }
+            // What failed before may have been another batch, or writing a table in the background.
+            let before = matches!(source, fjall::Error::Poisoned) && !std::mem::replace(&mut tried_anew, true);
+            if !(before || freeing && self.give_room()) {
+                return Err(self.failed(self.cause(source)));
+            }
         }
-        if freeing && self.ballast.release() {
-            return self.handles()?.commit(changes).map_err(|e| self.failed(e));
+    }
+
+    /// Gives a part of the reserve to the journal, which was opened anew.
+    fn give_room(&self) -> bool {
+        let Some(released) = self.ballast.lend() else { return false };
+        // Taken at once, before others fill the disk again; a part of it will do.
+        journal::reserve(&self.path, released);
+        self.lent.store(released, Ordering::Release);
+        true
+    }
+
+    /// What the database failed with in the background isn't told; the disk is asked instead.
+    fn cause(&self, source: fjall::Error) -> fjall::Error {
+        match source {
+            fjall::Error::Poisoned => journal::probe(&self.path, MEMTABLE_BYTES).map_or_else(Into::into, |()| source),
+            told => told,
         }
-        Err(self.failed(source))
     }
 
     fn failed(&self, source: fjall::Error) -> LayerError {
@@ -213,6 +270,17 @@ impl Db {
         Ok(())
     }
 
+    /// Visits every key of a keyspace with its value as bytes, also those that make no sense as records.
+    pub fn each_raw(&self, space: Space, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), LayerError> {
+        for guard in self.handles()?.space(space).iter() {
+            let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            if &*key != STAMP {
+                visit(&key, &value);
+            }
+        }
+        Ok(())
+    }
+
     /// A number kept under `key`.
     pub fn meta_number(&self, key: &str) -> Result<Option<u64>, LayerError> {
         let value = self.handles()?.meta.get(key).map_err(|e| self.failed(e))?;
@@ -253,7 +321,7 @@ impl Db {
         Batch { db: self, changes: Vec::new(), freeing: false }
     }
 
-    /// Starts a batch that gives space back, and so may use the reserve.
+    /// Starts a batch that gives space back, or that must not fail for want of it: it may use the reserve.
     pub fn freeing_batch(&self) -> Batch<'_> {
         Batch { db: self, changes: Vec::new(), freeing: true }
     }
@@ -261,17 +329,82 @@ impl Db {
     /// Puts every committed batch on disk. Does nothing when all of them are there.
     pub fn persist(&self) -> Result<(), LayerError> {
         let goal = self.committed.load(Ordering::Acquire);
-        if self.persisted.load(Ordering::Acquire) < goal {
-            self.handles()?.database.persist(PersistMode::SyncAll).map_err(|e| self.failed(e))?;
-            self.persisted.fetch_max(goal, Ordering::AcqRel);
+        if self.persisted.load(Ordering::Acquire) >= goal && !self.doubtful.load(Ordering::Acquire) {
+            return Ok(());
         }
-        Ok(())
+        let mut outcome = self.persist_now()?;
+        if matches!(outcome, Err(fjall::Error::Poisoned)) {
+            self.give_up();
+            outcome = self.persist_now()?;
+        }
+        match outcome {
+            Ok(()) => {
+                self.persisted.fetch_max(goal, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(source) => {
+                self.doubtful.store(true, Ordering::Release);
+                self.give_up();
+                Err(self.failed(self.cause(source)))
+            }
+        }
+    }
+
+    fn persist_now(&self) -> Result<fjall::Result<()>, LayerError> {
+        if self.doubtful.load(Ordering::Acquire) {
+            let mut handles = self.handles.write();
+            // Closed first: what is renamed over mustn't be written any more.
+            drop(handles.take());
+            journal::rewrite(&self.path)?;
+            self.doubtful.store(false, Ordering::Release);
+        }
+        Ok(self.handles()?.database.persist(PersistMode::SyncAll))
+    }
+
+    /// Gives a part of the reserve up. Returns whether there was any.
+    pub fn make_room(&self) -> bool {
+        self.ballast.release()
+    }
+
+    /// Whether there is enough in reserve to close the layer and open it again on a full disk.
+    pub fn is_reserved(&self) -> bool {
+        self.ballast.take();
+        self.ballast.is_enough()
+    }
+
+    /// Gives up what of the reserve isn't needed while the layer is closed.
+    pub fn rest(&self) {
+        self.ballast.rest();
     }
 
     /// Bytes of disk that the database takes.
     pub fn disk_bytes(&self) -> u64 {
         self.handles().ok().and_then(|handles| handles.database.disk_space().ok()).unwrap_or(0)
     }
+}
+
+/// Opens the database in `path`, giving up the reserve for it on a full disk.
+///
+/// A journal that couldn't be written to its disk is written anew first: what is appended to it would be lost behind the hole.
+fn open_or_make_room(path: &Path, ballast: &Ballast) -> Result<Handles, LayerError> {
+    let mut rewritten = false;
+    loop {
+        match Handles::open(path) {
+            Err(error) if error.io().is_some_and(is_full) && ballast.release() => {}
+            Err(error) if error.io().is_some_and(is_lost) && !std::mem::replace(&mut rewritten, true) => {
+                journal::rewrite(path)?;
+            }
+            // The disk failed, not the database.
+            Err(LayerError::Open { path, source }) if disk_failed(&source) => {
+                return Err(LayerError::Database { path, source });
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn disk_failed(error: &fjall::Error) -> bool {
+    super::error::io_of(error).is_some_and(|error| is_full(error) || is_lost(error))
 }
 
 /// One key's new value, or its removal.
@@ -315,6 +448,16 @@ impl Batch<'_> {
     /// Forgets what the layer says of `name` in `parent`.
     pub fn remove_name(&mut self, parent: Ino, name: &[u8]) {
         self.remove(Space::Names, &name_key(parent, name));
+    }
+
+    /// Sets a key to bytes that may be none of a record: what a damaged database has.
+    pub fn put_raw(&mut self, space: Space, key: &[u8], value: &[u8]) {
+        self.put(space, key, value);
+    }
+
+    /// Removes a key that may be none of a record.
+    pub fn remove_raw(&mut self, space: Space, key: &[u8]) {
+        self.remove(space, key);
     }
 
     /// Keeps a number under `key`.

@@ -2,16 +2,18 @@
 
 use super::record::BadRecord;
 use crate::format::Ino;
+use crate::sys::failure;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A layer's error; each names the folder or file, and what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// The database can't be opened.
     #[error(
-        "the layer database {path} can't be opened: {source}; its data files are untouched. If a backup or a snapshot of the \
-         layer exists, go back to it; otherwise keep {path} for inspection and start another layer"
+        "the layer database {path} can't be opened: {source}; {} tells what is damaged. Its data files are untouched: if a backup or a \
+         snapshot of the layer exists, go back to it, otherwise keep {path} for inspection and start another layer",
+        check(path)
     )]
     Open {
         /// The `index` folder.
@@ -22,8 +24,9 @@ pub enum LayerError {
     },
     /// The database was there once and is gone.
     #[error(
-        "the layer database {path} is gone, or a part of it; the layer's changes can't be told without it. Restore {path} from a backup, \
-         or go back to a snapshot of the layer; its data files are untouched"
+        "the layer database {path} is gone, or a part of it, and the layer's changes can't be told without it; {} tells what is damaged. Its data \
+         files are untouched: restore {path} from a backup, or go back to a snapshot of the layer",
+        check(path)
     )]
     Gone {
         /// The `index` folder.
@@ -39,9 +42,34 @@ pub enum LayerError {
         /// Known here.
         known: u64,
     },
+    /// The database's journal has bytes that neither a killed daemon nor a power cut leaves.
+    #[error(
+        "the layer database is damaged: {path} is unreadable at byte {offset}, with changes after it that had happened; nothing was changed. Look at the \
+         kernel log for a failing device, see what {} tells, and go back to a backup or a snapshot of the layer",
+        check(path)
+    )]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// Where the first bad batch begins.
+        offset: u64,
+    },
+    /// Data files are gone though nothing happened that explains it.
+    #[error(
+        "{files} files of the layer have lost their content: it is not in {path}, and no power was cut since it was written; nothing was changed. \
+         Put the folder back, or let `cairnfs fsck` name the files"
+    )]
+    Missing {
+        /// The folder of data files.
+        path: PathBuf,
+        /// How many.
+        files: u64,
+    },
     /// The database failed while it was used.
     #[error(
-        "the layer database {path} failed: {source}; what was asked did not happen. It goes on by itself once the cause is mended: free space on the disk that holds it, or look at the kernel log for a failing device"
+        "the layer database {path} failed: {}; what was asked did not happen. It goes on by itself once the cause is mended: \
+         free space on the disk that holds it, or look at the kernel log for a failing device",
+        told(source)
     )]
     Database {
         /// The `index` folder.
@@ -51,7 +79,7 @@ pub enum LayerError {
         source: fjall::Error,
     },
     /// A record that makes no sense.
-    #[error("inode {ino}: {source} in the layer database {path}", ino = .ino.0)]
+    #[error("inode {ino}: {source} in the layer database {path}; unmount, then {}", check(path), ino = .ino.0)]
     Record {
         /// The `index` folder.
         path: PathBuf,
@@ -61,8 +89,17 @@ pub enum LayerError {
         #[source]
         source: BadRecord,
     },
+    /// What was written didn't reach the disk, as was told before.
+    #[error(
+        "what was written to {path} before didn't reach its disk, and nobody can tell what of it is there; look at the kernel log for the cause, \
+         write the file anew, or mount the layer again and check it"
+    )]
+    Lost {
+        /// The data file, or the folder of them.
+        path: PathBuf,
+    },
     /// A data file failed.
-    #[error("can't {action} the layer's file {path}: {source}")]
+    #[error("can't {action} the layer's file {path}: {source}{}", remedy(path, source))]
     Data {
         /// What was tried.
         action: &'static str,
@@ -75,15 +112,62 @@ pub enum LayerError {
 }
 
 impl LayerError {
+    /// Whether the layer itself is damaged, or a part of it is gone.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            // What the system refuses, as for want of room or permission, is no damage.
+            Self::Open { .. } => self.io().is_none_or(|error| error.raw_os_error().is_none() || is_gone(error)),
+            Self::Gone { .. } | Self::Missing { .. } | Self::Damaged { .. } | Self::Record { .. } => true,
+            Self::Data { source, .. } => is_gone(source),
+            Self::Version { .. } | Self::Database { .. } | Self::Lost { .. } => false,
+        }
+    }
+
     /// The I/O error beneath, when there is one: what a caller of the filesystem is told.
     pub fn io(&self) -> Option<&io::Error> {
         match self {
             Self::Data { source, .. } => Some(source),
-            Self::Open { source, .. } | Self::Database { source, .. } => match source {
-                fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
-                _ => None,
-            },
-            Self::Gone { .. } | Self::Version { .. } | Self::Record { .. } => None,
+            Self::Open { source, .. } | Self::Database { source, .. } => io_of(source),
+            Self::Lost { .. }
+            | Self::Gone { .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::Version { .. }
+            | Self::Record { .. } => None,
         }
     }
+}
+
+/// The I/O error beneath an error of the database.
+pub(super) fn io_of(error: &fjall::Error) -> Option<&io::Error> {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// An error of the database for people.
+fn told(error: &fjall::Error) -> String {
+    io_of(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// What to do about a failing disk, or a file that is gone.
+fn remedy(path: &Path, source: &io::Error) -> String {
+    match source {
+        full if failure::is_full(full) => "; make room on the filesystem".to_owned(),
+        lost if failure::is_lost(lost) => "; look at the kernel log for a failing device".to_owned(),
+        gone if is_gone(gone) => format!("; unmount, then {}", check(path)),
+        _ => String::new(),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// The command that checks the layer which a file or folder is of.
+fn check(path: &Path) -> String {
+    let folder = path.ancestors().skip(1).find(|above| above.parent().is_some_and(|all| all.ends_with("layers")));
+    let name = folder.and_then(Path::file_name).map_or("LAYER".into(), |name| name.to_string_lossy());
+    format!("`cairnfs fsck {name}`")
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
-//!      /index.reserve  disk kept for removals on a full one (ballast)
+//!      /index.reserve  disk kept for removals, and for opening the layer, on a full one (ballast)
 //!      /stamp    exists once the database and its keyspaces were made: a layer that lacks one of them then is damaged, not new
+//!      /instance the mounting of the host's filesystem that it was opened on last (instance)
 //!      /data/    content of dirty files                (data)
 //! ```
 //! A number without a record is clean: the base says what it is. A name without a record is what the base tree says.
@@ -13,25 +14,31 @@
 //! * Numbers given out are never given out again, also not after a crash: they are reserved in the database in blocks.
 //! * A layer is open in one process at a time; the store's lock of the layer sees to that.
 //!
-//! Recovery ([`Layer::open`] after a crash): inodes without names are reclaimed; data files that no record names are removed; after a
-//! power cut, files whose copy-up was not yet known to be on disk go back to the blob that they came from.
+//! Recovery ([`Layer::open`] after a crash): unfinished batches are dropped (journal); inodes without names are reclaimed; data files that no
+//! record names are removed; after a power cut, files whose copy-up was not yet known to be on disk go back to the blob that they came from
+//! (recovery).
 
 mod ballast;
 mod data;
 mod db;
 mod error;
+mod inspect;
+pub mod instance;
+mod journal;
 pub mod memory;
 mod record;
 mod recovery;
 
-pub use data::{DataDir, DataId};
-pub use db::{Batch, Db};
+pub use data::{DataDir, DataId, Listed};
+pub use db::{Batch, Db, Space, VERSION_FILE};
 pub use error::LayerError;
+pub use inspect::Inspected;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
-pub use recovery::Recovered;
+pub use recovery::{Recovered, foretell};
 
 use crate::format::Ino;
-use parking_lot::Mutex;
+use crate::locks::Mutex;
+use crate::sys::failure::is_full;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,7 +49,6 @@ const BLOCK: u64 = 1024;
 const KEY_FORMAT: &str = "format";
 const KEY_RESERVED: &str = "reserved";
 const KEY_CLEAN: &str = "clean";
-const KEY_BOOT: &str = "boot";
 
 /// Opens the database. One that was made once and is gone is an error: a new one would pass off the base as the layer.
 fn open_db(path: &Path) -> Result<Db, LayerError> {
@@ -74,25 +80,34 @@ pub struct Layer {
     next: AtomicU64,
     reserved: Mutex<u64>,
     recovered: Recovered,
+    unsettled: Vec<DataId>,
 }
 
 impl Layer {
     /// Opens the layer in folder `path`, or makes an empty one there; recovers it when it wasn't closed.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
+        std::fs::create_dir_all(path).map_err(|source| LayerError::Data {
+            action: "create",
+            path: path.to_owned(),
+            source,
+        })?;
+        let power_cut = instance::power_was_cut(path)?;
+        let journal_cut = journal::mend(&path.join("index"), power_cut)?;
         let db = open_db(path)?;
         let data = DataDir::open(path.join("data"))?;
         let found = db.meta_number(KEY_FORMAT)?;
         if let Some(found) = found.filter(|&found| found != FORMAT) {
             return Err(LayerError::Version { path: path.to_owned(), found, known: FORMAT });
         }
-        let is_new = found.is_none();
-        let was_clean = is_new || db.meta_number(KEY_CLEAN)? == Some(1);
-        let boot = recovery::boot_id();
-        let recovered = if was_clean {
-            Recovered::default()
-        } else {
-            recovery::recover(&db, &data, db.meta_text(KEY_BOOT)?.as_deref() != Some(&boot))?
-        };
+        let was_clean = found.is_none() || db.meta_number(KEY_CLEAN)? == Some(1);
+        let (mut recovered, mut unsettled) = (Recovered::default(), Vec::new());
+        if !was_clean {
+            (recovered, unsettled) = recovery::recover(&db, &data, power_cut)?;
+        }
+        recovered.journal_cut = journal_cut;
+        if recovered != Recovered::default() {
+            tracing::warn!(?recovered, power_cut, "the layer was not closed; recovered");
+        }
         let first = db.meta_number(KEY_RESERVED)?.unwrap_or(1);
         let layer = Self {
             path: path.to_owned(),
@@ -101,12 +116,23 @@ impl Layer {
             next: AtomicU64::new(first),
             reserved: Mutex::new(first),
             recovered,
+            unsettled,
         };
-        let mut batch = layer.db.batch();
-        batch.put_number(KEY_FORMAT, FORMAT);
-        batch.put_number(KEY_CLEAN, 0);
-        batch.put_text(KEY_BOOT, &boot);
-        batch.commit()?;
+        // It must be known that the layer is in use, or the next opening wouldn't recover it: so from the reserve on a full disk. What is known
+        // already needs no room.
+        if was_clean {
+            let mut batch = layer.db.freeing_batch();
+            batch.put_number(KEY_FORMAT, FORMAT);
+            batch.put_number(KEY_CLEAN, 0);
+            batch.commit()?;
+        }
+        // Once the layer is recovered: if that is cut off, it is done again.
+        if power_cut {
+            match instance::record(path) {
+                Err(error) if error.io().is_some_and(is_full) && layer.make_room() => instance::record(path)?,
+                recorded => recorded?,
+            }
+        }
         Ok(layer)
     }
 
@@ -130,6 +156,11 @@ impl Layer {
         &self.recovered
     }
 
+    /// Copy-ups of an earlier use that aren't known to be on disk yet.
+    pub fn unsettled(&self) -> &[DataId] {
+        &self.unsettled
+    }
+
     /// A number that was never given out before.
     pub fn allocate(&self) -> Result<u64, LayerError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -149,11 +180,26 @@ impl Layer {
         Ok(Ino(Ino::NEW.0 + self.allocate()?))
     }
 
+    /// Gives some of the layer's reserve to whoever needs it to begin using the layer. Returns whether there was any.
+    pub fn make_room(&self) -> bool {
+        self.db.make_room()
+    }
+
     /// Marks the layer as closed in good order and puts all of it on disk.
     pub fn close(&self) -> Result<(), LayerError> {
-        let mut batch = self.db.batch();
+        self.db.persist()?;
+        // Opening a layer that is marked needs room to take the mark away; one that isn't is recovered instead, and needs none. All else is on
+        // disk by now.
+        let mut batch = self.db.freeing_batch();
         batch.put_number(KEY_CLEAN, 1);
-        batch.commit()?;
-        self.db.persist()
+        let marked = if self.db.is_reserved() { batch.commit().and_then(|()| self.db.persist()) } else { Ok(()) };
+        match marked {
+            Err(error) if error.io().is_some_and(is_full) => {
+                tracing::warn!(%error, "no room to mark the layer as closed; its next opening looks through it");
+            }
+            outcome => outcome?,
+        }
+        self.db.rest();
+        Ok(())
     }
 }

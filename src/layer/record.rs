@@ -16,7 +16,7 @@ use crate::format::{Device, Digest, Ino, Kind, Meta, Mode, Timestamp, Xattrs};
 const VERSION: u8 = 1;
 
 /// A blob and its length.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct BlobRef {
     /// Name of the blob.
     pub digest: Digest,

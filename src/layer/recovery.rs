@@ -1,11 +1,33 @@
 //! What opening a layer mends after a crash. Pure decisions first, then the changes, in one batch.
+//!
+//! What can come back after a power cut. The database's journal is synced by every fsync in the mount; otherwise the kernel writes it out when it
+//! likes. What comes back is the layer's records at one instant at or after the last fsync (`journal` sees to that), and beside them data files
+//! of which any part may be older or newer than that instant. Hence these rules, which hold on any filesystem:
+//!
+//! * A data file is removed after the record that named it is *durably* gone (`vfs::settle`): an older record that comes back finds its file.
+//! * A copy-up keeps its blob as `origin` until the copy was synced; one that has it after a power cut goes back to the blob.
+//! * A copy of content that isn't in the store (sealed by a snapshot) is synced before its record is written.
+//! * Data files that no record names are removed after what this recovery found and changed is on disk.
+//!
+//! So what was synced is there, under a name that it had then or later; and of what wasn't, a file made new or written to may be older, shorter or
+//! partly new, as the host's filesystem leaves it:
+//!
+//! * ext4 (`data=ordered`): a file's length reaches the disk after the bytes it covers. Nobody's old bytes are seen; bytes overwritten
+//!   in place may be old or new, page by page. A new file that was never written out is empty, for its blocks are allocated late.
+//! * xfs: the same by its own means: lengths move on when the bytes are on disk, blocks unwritten till then read as zeros.
+//! * btrfs: file extents appear when their bytes are on disk; unsynced writes of some pages may be there without earlier ones.
+//!
+//! A file that is renamed over another is the usual way of replacing one whole, often without fsync. ext4 starts writing such a file out
+//! at once (`auto_da_alloc`), so does a rename here (`vfs::namespace`), before its record is written. The journal is on disk with it only by a
+//! sync or later writing back, and on ext4 a sync commits the file's blocks and length too, its bytes first; on xfs it is likely, not certain.
 
 use super::data::{DataDir, DataId};
 use super::db::Db;
 use super::error::LayerError;
 use super::record::{Body, FileContent, InodeRecord};
 use crate::format::Ino;
-use std::collections::HashSet;
+use crate::sys::failure::is_full;
+use std::collections::{BTreeSet, HashSet};
 
 /// What was mended.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
@@ -18,11 +40,18 @@ pub struct Recovered {
     pub reverted: u64,
     /// Files whose content never reached the disk: they are empty now.
     pub emptied: u64,
+    /// Bytes of the database's journal that were no whole batch.
+    pub journal_cut: u64,
 }
 
 /// What becomes of one inode record.
+#[derive(Debug)]
 enum Verdict {
     Keep(Option<DataId>),
+    /// Kept, and its copy-up isn't known to be on disk yet.
+    Unsettled(DataId),
+    /// Its content is missing, which nothing explains.
+    Missing,
     Reclaim,
     Bury(InodeRecord),
     Revert(InodeRecord),
@@ -45,19 +74,28 @@ fn judge(ino: Ino, record: InodeRecord, power_cut: bool, exists: impl Fn(DataId)
             let content = FileContent::Blob(*blob);
             Verdict::Revert(InodeRecord { body: Body::File { generation: *generation, content }, ..record })
         }
-        None if !exists(id) => Verdict::Empty(id),
-        _ => Verdict::Keep(Some(id)),
+        Some(_) => Verdict::Unsettled(id),
+        None if !exists(id) && power_cut => Verdict::Empty(id),
+        None if !exists(id) => Verdict::Missing,
+        None => Verdict::Keep(Some(id)),
     }
 }
 
-/// Mends `db` and `data`. `power_cut`: the machine was started anew since the layer was opened last.
-pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<Recovered, LayerError> {
+/// Mends `db` and `data`. `power_cut`: what wasn't synced since the layer was opened last may be gone. Returns also the copy-ups that aren't
+/// known to be on disk yet.
+pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<(Recovered, Vec<DataId>), LayerError> {
     let mut report = Recovered::default();
+    let mut unsettled = Vec::new();
     let mut wanted = HashSet::new();
     let mut empty = Vec::new();
-    let mut batch = db.batch();
+    let mut missing = 0;
+    let mut batch = db.freeing_batch();
     db.each_inode(|ino, record| match judge(ino, record, power_cut, |id| data.metadata(id).is_ok()) {
         Verdict::Keep(id) => wanted.extend(id),
+        Verdict::Unsettled(id) => {
+            wanted.insert(id);
+            unsettled.push(id);
+        }
         Verdict::Reclaim => {
             report.orphans += 1;
             batch.remove_inode(ino);
@@ -72,19 +110,51 @@ pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<Recovered, La
             wanted.insert(id);
             empty.push(id);
         }
+        Verdict::Missing => missing += 1,
     })?;
+    if missing > 0 {
+        return Err(LayerError::Missing { path: data.path().to_owned(), files: missing });
+    }
     for id in empty {
         data.create(id)?;
     }
-    batch.commit()?;
-    report.stray_files = data.sweep(|id| wanted.contains(&id))?;
-    if report != Recovered::default() {
-        tracing::warn!(?report, "the layer was not closed; recovered");
+    match batch.commit() {
+        // Inodes without names can wait for the next opening, and what follows may make room for that.
+        Err(error) if report.reverted == 0 && error.io().is_some_and(is_full) => {
+            tracing::warn!(%error, "no room to forget inodes without names");
+        }
+        outcome => outcome?,
     }
-    Ok(report)
+    // Records that are on disk may still name what is swept.
+    db.persist()?;
+    report.stray_files = data.sweep(|id| wanted.contains(&id))?;
+    Ok((report, unsettled))
 }
 
-/// Names this start of the machine (proc_sys_kernel(5), `random/boot_id`); empty when it can't be read.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+/// What [`recover`] would mend, told without changing anything. `files`: the data files that are there.
+pub fn foretell<'a>(
+    records: impl Iterator<Item = (Ino, &'a InodeRecord)>,
+    files: &BTreeSet<DataId>,
+    power_cut: bool,
+) -> Recovered {
+    let mut report = Recovered::default();
+    let mut wanted = HashSet::new();
+    for (ino, record) in records {
+        match judge(ino, record.clone(), power_cut, |id| files.contains(&id)) {
+            Verdict::Keep(id) => wanted.extend(id),
+            Verdict::Unsettled(id) => {
+                wanted.insert(id);
+            }
+            Verdict::Reclaim => report.orphans += 1,
+            // The check tells what is missing by itself.
+            Verdict::Bury(_) | Verdict::Missing => {}
+            Verdict::Revert(_) => report.reverted += 1,
+            Verdict::Empty(id) => {
+                report.emptied += 1;
+                wanted.insert(id);
+            }
+        }
+    }
+    report.stray_files = files.iter().filter(|id| !wanted.contains(id)).count() as u64;
+    report
 }

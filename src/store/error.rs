@@ -1,6 +1,7 @@
 //! What a store operation can fail with, for people and for programs.
 
 use crate::format::{Digest, FormatError};
+use crate::sys::failure;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A file operation failed.
-    #[error("can't {action} {path}: {source}")]
+    #[error("can't {action} {path}: {source}{}", remedy(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -172,11 +173,19 @@ pub enum StoreError {
         /// Who holds it: process, and where it is mounted.
         holder: String,
     },
+    /// Something in the folder of layers that is none.
+    #[error("{path} can't be a layer, by its name; move it elsewhere")]
+    NotLayer {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A `layer.json` that is missing or can't be understood.
     #[error(
-        "the layer's description at {path} can't be understood: {why}; restore it, or remove the layer with `cairnfs rm layer`"
+        "the layer's description at {path} can't be understood: {why}; restore it, or remove the layer with `cairnfs rm layer {name}`"
     )]
     BadLayer {
+        /// The layer.
+        name: String,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -190,6 +199,15 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+}
+
+/// What to do about a failing disk.
+fn remedy(source: &io::Error) -> &'static str {
+    match source {
+        full if failure::is_full(full) => "; make room on the filesystem: `cairnfs gc` frees what nothing names",
+        lost if failure::is_lost(lost) => "; look at the kernel log for a failing device",
+        _ => "",
+    }
 }
 
 fn suggest(near: &[String]) -> String {
@@ -232,6 +250,16 @@ impl StoreError {
         }
     }
 
+    /// Whether nothing can be written to the store, or no more: a full disk, a read-only filesystem, or no permission.
+    pub fn is_unwritable(&self) -> bool {
+        matches!(self, Self::NotWritable { .. }) || self.is_full()
+    }
+
+    /// Whether it failed for want of room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if failure::is_full(source))
+    }
+
     /// Which class the error is of.
     pub fn class(&self) -> ErrorClass {
         match self {
@@ -240,7 +268,9 @@ impl StoreError {
             Self::NotEmpty { .. } | Self::UnknownVersion { .. } | Self::NotWritable { .. } => ErrorClass::Refused,
             Self::RefConflict { .. } | Self::LayerExists { .. } | Self::LayerBusy { .. } => ErrorClass::Refused,
             Self::BadFormatFile { .. } | Self::MissingObject { .. } | Self::CorruptObject { .. } => ErrorClass::Corrupt,
-            Self::BadRef { .. } | Self::BadHistory { .. } | Self::BadLayer { .. } => ErrorClass::Corrupt,
+            Self::BadRef { .. } | Self::BadHistory { .. } | Self::NotLayer { .. } | Self::BadLayer { .. } => {
+                ErrorClass::Corrupt
+            }
             Self::Io { .. } | Self::Encode { .. } | Self::BadLease { .. } => ErrorClass::Failed,
         }
     }

@@ -15,7 +15,7 @@ use super::publish::{now_ms, replace_durably, sync_folder, sync_parent, unique};
 use super::resolve::near;
 use super::{Lease, LeaseKind, Store};
 use crate::format::{Digest, LayerName};
-use crate::sys::{flock, rename};
+use crate::sys::{failure, flock, rename};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -162,23 +162,32 @@ impl Store {
         Ok(path)
     }
 
-    /// All layers, sorted by name. One that can't be read is an error, never left out.
-    pub fn layers(&self) -> Result<Vec<LayerConfig>> {
+    /// Names of all layers, also of those that can't be read, sorted.
+    pub fn layer_names(&self) -> Result<Vec<LayerName>> {
         let folder = self.layers_dir();
-        let mut layers = Vec::new();
+        let mut names: Vec<LayerName> = Vec::new();
         for entry in fs::read_dir(&folder).context("list", &folder)? {
             let path = entry.context("list", &folder)?.path();
             let name = path.file_name().and_then(|name| name.to_str()?.parse().ok());
             let Some(name) = name else {
-                return Err(StoreError::BadLayer { path, why: "its name can't be one of a layer".to_owned() });
+                return Err(StoreError::NotLayer { path });
             };
+            names.push(name);
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// All layers, sorted by name. One that can't be read is an error, never left out.
+    pub fn layers(&self) -> Result<Vec<LayerConfig>> {
+        let mut layers = Vec::new();
+        for name in self.layer_names()? {
             match self.layer(&name) {
                 // It was removed meanwhile.
                 Err(StoreError::NoLayer { .. }) => {}
                 config => layers.push(config?),
             }
         }
-        layers.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(layers)
     }
 
@@ -186,7 +195,7 @@ impl Store {
     pub fn layer(&self, name: &LayerName) -> Result<LayerConfig> {
         let folder = self.layer_dir(name);
         let path = layer::config(&folder);
-        let bad = |why: String| StoreError::BadLayer { path: path.clone(), why };
+        let bad = |why: String| StoreError::BadLayer { name: name.to_string(), path: path.clone(), why };
         let Some(text) = found(fs::read(&path)).context("read", &path)? else {
             let there = found(fs::symlink_metadata(&folder)).context("stat", &folder)?;
             return Err(there.map_or_else(|| self.no_layer(name), |_| bad("it is missing".to_owned())));
@@ -232,6 +241,9 @@ impl Store {
 
     /// Removes a layer with all that was written to it, also one whose description can't be read. Refused while somebody uses it.
     pub fn remove_layer(&self, name: &LayerName) -> Result<()> {
+        // What is left of a layer may lack the file that is locked. Where the folder isn't there either, there is no layer.
+        let path = layer::lock(&self.layer_dir(name));
+        found(OpenOptions::new().append(true).create(true).open(&path)).context("create", &path)?;
         let lock = self.lock_layer(name, "being removed")?;
         let trashed = self.layout().trashed_layer(name, now_ms());
         let folder = self.layer_dir(name);
@@ -275,6 +287,18 @@ impl LayerLock {
     /// Tells others who has the layer: this process, and what for.
     pub fn describe(&self, use_: &str) -> Result<()> {
         let text = format!("process {} ({use_})\n", std::process::id());
-        self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0)).context("write", &self.path)
+        // Written over what is there and cut then, so that no room is given up that a full disk may not have again. Whoever reads it
+        // meanwhile reads the first line.
+        let write = || {
+            self.file.write_all_at(text.as_bytes(), 0)?;
+            self.file.set_len(text.len() as u64)
+        };
+        match write() {
+            Err(error) if failure::is_full(&error) => {
+                tracing::warn!(path = %self.path.display(), %error, "can't write down who uses the layer");
+                Ok(())
+            }
+            done => done.context("write", &self.path),
+        }
     }
 }

@@ -9,6 +9,9 @@
 //! and lines are added, under the shared store lock: a sweep's batch sees all of it or none. The lock belongs to the open file: a process
 //! forked off shares it, and it ends with the last of them; only the process that took it removes the file.
 //!
+//! A mount of a store that can't be written (a full disk, a read-only filesystem) holds the manifests' own files in `objects/` locked,
+//! shared, instead. A collection looks for that before it takes a manifest away ([`Store::is_held`]).
+//!
 //! A writer's lease keeps every object whose modification time is not before its start (in whole seconds). Writers set that time
 //! themselves, never before their start, so a clock that is set back harms nothing.
 //!
@@ -16,6 +19,7 @@
 //! (`writer` has the rest).
 
 use super::error::{Context, Result, StoreError, found};
+use super::lock::Shared;
 use super::publish::{Pending, now_ms, sync_folder, unique};
 use super::{Store, trash};
 use crate::format::Digest;
@@ -70,19 +74,39 @@ struct Keep {
 #[derive(Debug)]
 pub struct Lease {
     store: Store,
-    path: PathBuf,
-    file: Mutex<File>,
+    hold: Hold,
     header: LeaseHeader,
+}
+
+/// How a lease is known to others.
+#[derive(Debug)]
+enum Hold {
+    /// By a file of its own, locked.
+    File { path: PathBuf, file: Mutex<File> },
+    /// By the manifests that it keeps, locked.
+    Manifests(Mutex<Vec<File>>),
 }
 
 impl Lease {
     pub(super) fn take(store: &Store, kind: LeaseKind, purpose: &str, keep: &[Digest]) -> Result<Self> {
         let started_unix_ms = now_ms();
         let header = LeaseHeader { pid: std::process::id(), purpose: purpose.to_owned(), kind, started_unix_ms };
-        let path = store.layout().lease(&format!("{}-{started_unix_ms}-{}", kind.prefix(), unique()));
+        let hold = match Self::publish(store, &header, keep) {
+            Err(error) if kind == LeaseKind::Mount && error.is_unwritable() => {
+                tracing::warn!(%error, "no lease can be written; the manifests are held by locks on their objects");
+                Self::hold_manifests(store, keep)?
+            }
+            published => published?,
+        };
+        Ok(Self { store: store.clone(), hold, header })
+    }
+
+    fn publish(store: &Store, header: &LeaseHeader, keep: &[Digest]) -> Result<Hold> {
+        let name = format!("{}-{}-{}", header.kind.prefix(), header.started_unix_ms, unique());
+        let path = store.layout().lease(&name);
         let pending = Pending::create(store)?;
         flock::exclusive(&pending.file).context("lock", &path)?;
-        let mut text = line(&header);
+        let mut text = line(header);
         text.extend(keep.iter().flat_map(|&keep| line(&Keep { keep })));
         (&pending.file).write_all(&text).context("write", &path)?;
         {
@@ -93,21 +117,33 @@ impl Lease {
             pending.publish_new(&path)?;
         }
         let file = Mutex::new(pending.file.try_clone().context("open", &path)?);
-        Ok(Self { store: store.clone(), path, file, header })
+        Ok(Hold::File { path, file })
+    }
+
+    fn hold_manifests(store: &Store, keep: &[Digest]) -> Result<Hold> {
+        let locked = store.shared()?;
+        let held = keep.iter().map(|&manifest| hold_manifest(store, manifest, &locked)).collect::<Result<_>>()?;
+        Ok(Hold::Manifests(Mutex::new(held)))
     }
 
     /// Also keeps `manifest`, from before this returns. One that a collection took out meanwhile comes back with all that it reaches.
     pub fn keep(&self, manifest: Digest) -> Result<()> {
         let locked = self.store.shared()?;
+        let (path, file) = match &self.hold {
+            Hold::File { path, file } => (path, file.lock()),
+            Hold::Manifests(held) => {
+                held.lock().push(hold_manifest(&self.store, manifest, &locked)?);
+                return Ok(());
+            }
+        };
         trash::restore_manifest(&self.store, manifest, &locked)?;
-        let file = self.file.lock();
-        let end = file.metadata().context("stat", &self.path)?.len();
+        let end = file.metadata().context("stat", path)?.len();
         let written = file.write_all_at(&line(&Keep { keep: manifest }), end);
         if written.is_err() {
             // A part of a line would spoil the next one.
-            file.set_len(end).context("cut", &self.path)?;
+            file.set_len(end).context("cut", path)?;
         }
-        written.context("write", &self.path)
+        written.context("write", path)
     }
 
     /// When it began, in whole seconds since the epoch.
@@ -117,23 +153,37 @@ impl Lease {
 
     /// Makes the lease survive a power cut, to warn of what else did.
     pub(super) fn make_durable(&self) -> Result<()> {
-        self.file.lock().sync_all().context("sync", &self.path)?;
+        // A writer's always has a file.
+        let Hold::File { path, file } = &self.hold else { return Ok(()) };
+        file.lock().sync_all().context("sync", path)?;
         sync_folder(&self.store.layout().leases())
     }
 
     /// Ends the hold but leaves the file behind, as a writer that was cut off does.
     pub(super) fn abandon(&mut self) {
-        self.path.clear();
+        self.hold = Hold::Manifests(Mutex::default());
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.header.pid == std::process::id() && !self.path.as_os_str().is_empty() {
+        if let Hold::File { path, .. } = &self.hold
+            && self.header.pid == std::process::id()
+        {
             // One that stays behind is unlocked, and a collection removes it.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Locks a manifest's object, which must be in `objects/` with all that it reaches: under the shared store lock, so that no sweep takes it
+/// between the look and the lock.
+fn hold_manifest(store: &Store, manifest: Digest, locked: &Shared<'_>) -> Result<File> {
+    trash::restore_manifest(store, manifest, locked)?;
+    let path = store.object_path(manifest);
+    let file = File::open(&path).context("open", &path)?;
+    flock::shared(&file).context("lock", &path)?;
+    Ok(file)
 }
 
 /// A lease as a collection sees it.
@@ -155,6 +205,12 @@ impl Store {
     /// A lease that keeps the manifests `keep` and all that they reach, while the value lives.
     pub fn lease(&self, purpose: &str, keep: &[Digest]) -> Result<Lease> {
         Lease::take(self, LeaseKind::Mount, purpose, keep)
+    }
+
+    /// Whether a live mount that could write no lease holds a manifest. To be relied on only while a [`super::Sweep`] lives.
+    pub fn is_held(&self, manifest: Digest) -> Result<bool> {
+        let Some(file) = self.open_in_place(manifest)? else { return Ok(false) };
+        Ok(!flock::try_exclusive(&file).context("lock", &self.object_path(manifest))?)
     }
 
     /// All leases, those of dead owners included. A live one that can't be understood is an error, never left out.

@@ -20,8 +20,8 @@ pub enum Role {
 
 impl Store {
     /// Shows `visit` the manifest and everything that it reaches, before each is read. Where `visit` says `false`, what lies beneath is
-    /// left out: that is for objects seen before in the same role, for one that was a blob before may be a tree now. Objects in the trash are read there. Stops at the first object that
-    /// can't be read.
+    /// left out: that is for objects seen before in the same role, for one that was a blob before may be a tree now. Objects in the trash are
+    /// read there. Stops at the first object that can't be read.
     pub fn reach(&self, manifest: Digest, visit: &mut dyn FnMut(Digest, Role) -> bool) -> Result<()> {
         if !visit(manifest, Role::Manifest) {
             return Ok(());

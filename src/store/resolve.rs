@@ -60,9 +60,9 @@ impl Store {
 
 /// Up to three of `names` that are like `name`.
 pub(super) fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let allowed = name.len().div_ceil(3).min(3);
+    let allowed = (name.len() / 3).min(3);
     let close = |other: &str| {
-        let contained = name.len() >= 3 && (other.contains(name) || name.contains(other));
+        let contained = name.len().min(other.len()) >= 3 && (other.contains(name) || name.contains(other));
         let distance = if contained { 1 } else { distance(name, other) };
         (distance <= allowed).then_some(distance)
     };
@@ -95,6 +95,8 @@ mod tests {
         let names = ["debian", "web/base", "alpine", "debian-12"];
         assert_eq!(near("debain", names.into_iter()), ["debian"]);
         assert_eq!(near("base", names.into_iter()), ["web/base"]);
+        assert_eq!(near("a", ["b", "ab"].into_iter()), Vec::<String>::new());
+        assert_eq!(near("work", ["w", "walk", "worm"].into_iter()), ["worm"]);
         assert_eq!(near("zzzz", names.into_iter()), Vec::<String>::new());
         assert_eq!(distance("kitten", "sitting"), 3);
     }

@@ -160,6 +160,12 @@ impl Sweep<'_> {
         Ok(found(fs::rename(&from, &to)).context("discard", &from)?.is_some())
     }
 
+    /// Removes an object for good, past the trash, for which there may be no room. `false` when it isn't there.
+    pub fn remove(&self, digest: Digest) -> Result<bool> {
+        let path = self.store.object_path(digest);
+        Ok(found(fs::remove_file(&path)).context("remove", &path)?.is_some())
+    }
+
     /// Whether an object in `objects/` isn't what its name says.
     pub fn is_torn(&self, digest: Digest) -> Result<bool> {
         let path = self.store.object_path(digest);

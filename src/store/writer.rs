@@ -203,17 +203,36 @@ impl Writer {
 
     /// `buffer` is full of the first bytes.
     fn put_long(&self, buffer: &mut [u8], from: &mut dyn Read, path: &Path) -> Result<Put> {
-        let pending = Pending::create(&self.store)?;
+        let at = self.store.path();
+        let mut pending = Pending::create(&self.store);
         let mut hasher = Hasher::default();
         let (mut size, mut length) = (0, buffer.len());
         while length > 0 {
             hasher.update(&buffer[..length]);
-            sparse::write(&pending.file, size, &buffer[..length]).context("write an object to", self.store.path())?;
+            // Without room it is still hashed to its end, for the store may have it already.
+            if let Ok(file) = &pending
+                && let Err(error) = sparse::write(&file.file, size, &buffer[..length])
+            {
+                pending = Err(StoreError::io("write an object to", at, error));
+            }
+            if pending.as_ref().is_err_and(|error| !error.is_full()) {
+                break;
+            }
             size += length as u64;
             length = fill(from, buffer).context("read", path)?;
         }
-        pending.file.set_len(size).context("write an object to", self.store.path())?;
-        self.publish(pending, hasher.finish(), size)
+        let digest = hasher.finish();
+        match pending {
+            Ok(pending) => {
+                pending.file.set_len(size).context("write an object to", at)?;
+                self.publish(pending, digest, size)
+            }
+            Err(error) if error.is_full() => match self.find(digest, size)? {
+                Found::Whole => Ok(self.done(digest, size, true)),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// `None` when these two filesystems share no extents. The clone is hashed, not the source, which may change.

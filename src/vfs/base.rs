@@ -10,10 +10,10 @@
 //! Locking: the cache's mutex is held for look-ups only, never while an object is read; two threads may read the same tree.
 
 use super::error::{Result, VfsError};
-use crate::format::{Digest, Entry, Ino, Kind, LinkTable, Manifest, Meta, Name, Node, Subtree, Tree};
+use crate::format::{Digest, Entry, Ino, Kind, LinkTable, Manifest, Meta, Name, NameBuf, Node, Subtree, Tree};
+use crate::locks::Mutex;
 use crate::store::Store;
 use lru::LruCache;
-use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 
 /// Memory for decoded trees.
@@ -198,10 +198,15 @@ impl Base {
 
     /// The directory that holds the clean number `ino`, and the name there, escaped for people.
     pub fn name(&self, ino: Ino) -> Result<Option<(Ino, String)>> {
+        Ok(self.entry_of(ino)?.map(|(parent, name)| (parent, name.to_string())))
+    }
+
+    /// The directory that holds the clean number `ino`, and the name there.
+    pub fn entry_of(&self, ino: Ino) -> Result<Option<(Ino, NameBuf)>> {
         if !ino.is_clean_range() || ino == Ino::ROOT {
             return Ok(None);
         }
-        Ok(self.locate(ino)?.map(|place| (place.parent, place.tree.name(place.index).to_string())))
+        Ok(self.locate(ino)?.map(|place| (place.parent, place.tree.name(place.index).to_buf())))
     }
 
     /// Type of entry `index` of directory `dir`'s `tree`.

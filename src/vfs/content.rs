@@ -3,11 +3,12 @@
 use super::Fs;
 use super::error::{Result, VfsError};
 use super::types::{HandleId, Seek};
-use crate::format::{Ino, Mode, Timestamp};
+use crate::format::Ino;
 use crate::sys::copy::copy_range;
 use crate::sys::sparse;
 use nix::fcntl::FallocateFlags;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -43,40 +44,13 @@ impl Fs {
         Ok(done)
     }
 
-    /// Writes. `kill_priv`: drop setuid and setgid, as the kernel's write flag asks.
-    pub fn write(&self, handle: HandleId, offset: u64, data: &[u8], kill_priv: bool) -> Result<usize> {
-        let (ino, file) = self.writable(handle)?;
+    /// Writes; less than all of `data` when room for the rest can't be had.
+    pub fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Result<usize> {
+        let (_, file) = self.writable(handle)?;
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > SIZE_MAX) {
             return Err(VfsError::TooLarge);
         }
-        file.write_all_at(data, offset).map_err(VfsError::io("can't write a file of the layer"))?;
-        if kill_priv {
-            self.drop_privileges(ino)?;
-        }
-        Ok(data.len())
-    }
-
-    /// What the kernel does on write(2) and truncate(2) by others than root: setuid goes, setgid of a file that its group may execute,
-    /// and the capability.
-    pub fn drop_privileges(&self, ino: Ino) -> Result<()> {
-        let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
-        let mut record = self.record(ino)?;
-        let bits = u32::from(record.meta.mode.bits());
-        let kept = bits & !0o4000 & if bits & 0o010 != 0 { !0o2000 } else { !0 };
-        let mut xattrs = record.meta.xattrs.clone();
-        if xattrs.get(b"security.capability").is_some() {
-            xattrs = xattrs.without(b"security.capability");
-        }
-        if kept == bits && xattrs == record.meta.xattrs {
-            return Ok(());
-        }
-        record.meta.mode = Mode::from_bits(kept);
-        record.meta.xattrs = xattrs;
-        record.ctime = Timestamp::now();
-        let mut batch = upper.layer.db().batch();
-        batch.put_inode(ino, &record);
-        Ok(batch.commit()?)
+        self.upper()?.with_room(|| write_some(&file, offset, data))
     }
 
     /// fallocate(2); `mode` is its flags.
@@ -85,8 +59,10 @@ impl Fs {
         let flags = FallocateFlags::from_bits(mode).ok_or(VfsError::Unsupported)?;
         let (offset, length) = (i64::try_from(offset), i64::try_from(length));
         let (Ok(offset), Ok(length)) = (offset, length) else { return Err(VfsError::TooLarge) };
-        nix::fcntl::fallocate(&*file, flags, offset, length)
-            .map_err(VfsError::errno("can't allocate space in the layer"))
+        self.upper()?.with_room(|| {
+            let done = nix::fcntl::fallocate(&*file, flags, offset, length);
+            done.map_err(VfsError::errno("can't allocate space in the layer"))
+        })
     }
 
     /// lseek(2) for data and holes.
@@ -106,6 +82,24 @@ impl Fs {
         if to.1.checked_add(length).is_none_or(|end| end > SIZE_MAX) {
             return Err(VfsError::TooLarge);
         }
-        copy_range(&source, from.1, &target, to.1, length).map_err(VfsError::io("can't copy within the layer"))
+        self.upper()?.with_room(|| {
+            let copied = copy_range(&source, from.1, &target, to.1, length);
+            copied.map_err(VfsError::io("can't copy within the layer"))
+        })
     }
+}
+
+/// Writes as much as goes; an error only when that is nothing.
+fn write_some(file: &File, offset: u64, data: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < data.len() {
+        match file.write_at(&data[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(VfsError::io("can't write a file of the layer")(error)),
+        }
+    }
+    Ok(done)
 }

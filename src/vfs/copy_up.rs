@@ -2,11 +2,12 @@
 //!
 //! 1. hold the inode's copy lock, so that one thread copies;
 //! 2. make the new generation's data file and fill it, outside of `tree_lock`: names and attributes of other files go on;
-//! 3. under `tree_lock`, commit the record that names it;
-//! 4. switch the inode's open file to it.
+//! 3. under `tree_lock`, commit the record that names it, and
+//! 4. switch the inode's open file to it, so that nobody opens the new content and gets the old one's host file.
 //!
-//! A crash before 3 leaves a data file that no record names; after 3, the copy is complete. The record keeps the blob as `origin` until
-//! a fsync, for a power cut may take the copy's bytes but not the record.
+//! A crash before 3 leaves a data file that no record names; after 3, the copy is complete. The record keeps the blob as `origin` until the
+//! copy is on disk (`settle`), for a power cut may take the copy's bytes but not the record. Sealed content has no blob to go back to yet: its
+//! copy is put on disk before 3, and the sealed file goes when the record is on disk.
 
 use super::error::{Result, VfsError};
 use super::types::ContentKey;
@@ -28,6 +29,10 @@ impl Fs {
     /// Makes the content of `ino` the layer's own and writable; at least the first `keep` bytes are what they were.
     pub(super) fn make_data(&self, ino: Ino, keep: u64) -> Result<()> {
         let upper = self.upper()?;
+        upper.with_room(|| self.copy_up(upper, ino, keep))
+    }
+
+    fn copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<()> {
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
         let Some(plan) = self.plan_copy_up(ino)? else { return Ok(()) };
         let file = upper.layer.data().create(plan.to)?;
@@ -35,8 +40,7 @@ impl Fs {
         drop(file);
         match filled.and_then(|()| self.commit_copy_up(upper, ino, &plan)) {
             Ok(()) => {
-                let key = ContentKey::Data(ino, plan.to.generation);
-                self.open.switch(ino, key, 0);
+                self.settle_later(upper, &plan);
                 Ok(())
             }
             Err(error) => {
@@ -74,26 +78,73 @@ impl Fs {
             copy_prefix(&from, to, keep).map_err(VfsError::io("can't copy a file up into the layer"))?;
         }
         // Opening for writing changes no times; only writing does.
-        let times = FileTimes::new().set_modified(plan.mtime.into());
-        to.set_times(times).map_err(VfsError::io("can't set the time of a file of the layer"))
+        set_mtime(to, plan.mtime)?;
+        if plan.origin.is_none() {
+            to.sync_all().map_err(VfsError::io("can't sync a file of the layer"))?;
+            self.upper()?.layer.data().sync_names(&[plan.to])?;
+        }
+        Ok(())
     }
 
     fn commit_copy_up(&self, upper: &Upper, ino: Ino, plan: &Plan) -> Result<()> {
         let _guard = upper.tree_lock.write();
         // Metadata may have changed since the plan; content can't have, for the copy lock is held.
         let record = self.record(ino)?;
-        // A snapshot may have made a blob of what was copied, which a power cut can then go back to.
-        let origin = match record.body {
-            Body::File { content: FileContent::Blob(blob), .. } => Some(blob),
-            _ => plan.origin,
-        };
-        let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin } };
+        if record.meta.mtime != plan.mtime {
+            let file = upper.layer.data().open_file(plan.to)?;
+            set_mtime(&file, record.meta.mtime)?;
+        }
+        let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin: plan.origin } };
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &InodeRecord { body, ..record });
         batch.commit()?;
-        if let ContentKey::Data(ino, generation) = plan.from {
-            upper.drop_data(DataId { ino, generation })?;
-        }
+        self.open.switch(ino, ContentKey::Data(ino, plan.to.generation), 0);
         Ok(())
+    }
+
+    fn settle_later(&self, upper: &Upper, plan: &Plan) {
+        match plan.from {
+            ContentKey::Blob(_) => upper.settling.copied(plan.to),
+            ContentKey::Data(ino, generation) => upper.doom(DataId { ino, generation }),
+        }
+    }
+}
+
+fn set_mtime(file: &File, mtime: Timestamp) -> Result<()> {
+    let times = FileTimes::new().set_modified(mtime.into());
+    file.set_times(times).map_err(VfsError::io("can't set the time of a file of the layer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Caller, SetAttr, SetTime};
+    use super::*;
+    use crate::format::Name;
+    use crate::ingest::{ImportOptions, Progress, import_dir};
+    use crate::layer::Layer;
+    use crate::store::Store;
+
+    #[test]
+    fn a_time_that_is_set_while_content_is_copied_up_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("file"), "content").unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let base = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        let fs = Fs::with_layer(&store, base, Layer::open(&folder.path().join("layer")).unwrap()).unwrap();
+        let ino = fs.lookup(Ino::ROOT, Name::new(b"file").unwrap()).unwrap().unwrap().ino;
+        let upper = fs.upper().unwrap();
+
+        // As `make_data` does, with utimensat(2) in between.
+        let plan = fs.plan_copy_up(ino).unwrap().unwrap();
+        let file = upper.layer.data().create(plan.to).unwrap();
+        fs.fill(&plan, &file, u64::MAX).unwrap();
+        let time = Timestamp::new(1_000_000_000, 5).unwrap();
+        let change = SetAttr { mtime: Some(SetTime::To(time)), ..SetAttr::default() };
+        fs.set_attr(Caller { uid: 0, gid: 0, pid: 0 }, ino, &change).unwrap();
+        fs.commit_copy_up(upper, ino, &plan).unwrap();
+        assert_eq!(fs.attr(ino).unwrap().mtime, time);
     }
 }

@@ -3,6 +3,7 @@
 use crate::format::{Digest, Ino};
 use crate::layer::LayerError;
 use crate::store::StoreError;
+use crate::sys::failure;
 
 /// The filesystem's error.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,16 @@ pub enum VfsError {
 }
 
 impl VfsError {
+    /// Whether it failed for want of room on a disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(),
+            Self::Layer(error) => error.io().is_some_and(failure::is_full),
+            Self::Io { source, .. } => failure::is_full(source),
+            _ => false,
+        }
+    }
+
     /// Wraps an I/O error with what was tried.
     pub fn io(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { context: context.into(), source }

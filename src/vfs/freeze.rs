@@ -9,7 +9,7 @@
 //! A crash, or a snapshot that fails, leaves sealed content: whole, readable, and copied up by the next write.
 
 use super::error::{Result, VfsError};
-use super::sync::{ctime_of, mtime_of};
+use super::node::times_of_dirty;
 use super::types::ContentKey;
 use super::{Base, COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, NameBuf};
@@ -57,10 +57,18 @@ impl Fs {
     /// Holds the layer still for an instant. [`VfsError::ReadOnly`] without a layer; one snapshot at a time.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         let upper = self.upper()?;
+        // A sealed file has no origin, so it must be on disk if it is a copy; one that isn't is copied once more.
+        if let Err(error) = upper.settle() {
+            tracing::warn!(%error, "can't put copied files on disk before a snapshot");
+        }
         let started = Instant::now();
         let (records, content, written) = self.hold(upper)?;
         // Made after `tree_lock` is free again, for dropping it takes that lock.
-        Ok(Frozen { upper, records, content, written, held: started.elapsed() })
+        let frozen = Frozen { upper, records, content, written, held: started.elapsed() };
+        // The store takes sealed files in as they are. A power cut that left them there, and here the records from before they were sealed,
+        // would have blobs be written in place.
+        upper.layer.db().persist()?;
+        Ok(frozen)
     }
 
     fn hold(&self, upper: &Upper) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
@@ -88,11 +96,15 @@ impl Fs {
             let sealed = matches!(record.body, Body::File { content: FileContent::Sealed, .. });
             if !sealed {
                 let metadata = upper.layer.data().metadata(id)?;
-                record.meta.mtime = mtime_of(&metadata);
-                record.ctime = record.ctime.max(ctime_of(&metadata));
+                (record.meta.mtime, record.ctime) = times_of_dirty((record.meta.mtime, record.ctime), &metadata);
             }
-            let source = if !sealed && (written.contains(&ino) || is_written(upper, id)?) {
+            let is_written = !sealed && (written.contains(&ino) || is_written(upper, id)?);
+            if is_written {
                 written.insert(ino);
+            }
+            // A copy-up of this moment: sealed, it would have no origin to go back to after a power cut.
+            let unsettled = matches!(record.body, Body::File { content: FileContent::Data { origin: Some(_) }, .. });
+            let source = if is_written || unsettled {
                 Source::Copy(self.copy_of(upper, id)?)
             } else {
                 record.body = Body::File { generation, content: FileContent::Sealed };
@@ -120,7 +132,7 @@ impl Fs {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
         let started = Instant::now();
-        let mut batch = upper.layer.db().batch();
+        let mut batch = upper.layer.db().freeing_batch();
         let mut switched = Vec::new();
         for (&id, &blob) in blobs {
             let Some(mut record) = upper.layer.db().inode(id.ino)? else { continue };
@@ -204,7 +216,14 @@ impl Drop for Frozen<'_> {
     /// Lets go: data files that no record names any more are removed. Once one isn't named it never is again, for generations only grow;
     /// so the files go when the lock is free.
     fn drop(&mut self) {
-        for id in self.let_go() {
+        let unnamed = self.let_go();
+        // The records on disk may still name them.
+        if let Err(error) = self.upper.layer.db().persist() {
+            tracing::warn!(%error, "data files that a snapshot took stay for now");
+            unnamed.into_iter().for_each(|id| self.upper.doom(id));
+            return;
+        }
+        for id in unnamed {
             // A copy-up that was planned from the file before it lost its name is still to read it.
             let _copied = self.upper.copy_locks[id.ino.0 as usize % COPY_STRIPES].lock();
             if let Err(error) = self.upper.layer.data().remove(id) {

@@ -6,15 +6,16 @@
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
 //! open      open files and handles                content   read, write, fallocate, seek, copy
 //! copy_up   clean content becomes dirty           freeze    what a snapshot needs
-//! sync      fsync, statfs, reclaiming
+//! sync      fsync, statfs, reclaiming             settle    copies synced, removed content given back, in the background
 //! ```
 //! An inode is dirty when the layer has a record of its number; a directory's entries are its base tree's, changed by the layer's name
 //! records. There are no whiteouts and no merged listings; renaming a directory moves one record.
 //!
 //! Locking, outermost first
+//! 0. a pass of `settle`: held while copies are synced, by one thread at a time;
 //! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once;
 //! 2. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
-//! 3. `open`'s tables, `views`: leaves, held for look-ups only.
+//! 3. `open`'s tables, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
 //!
 //! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
@@ -25,10 +26,13 @@ mod content;
 mod copy_up;
 mod dirs;
 mod error;
+#[cfg(test)]
+pub(crate) mod explored;
 pub mod freeze;
 mod namespace;
 mod node;
 mod open;
+mod settle;
 mod sync;
 mod types;
 mod xattrs;
@@ -44,9 +48,9 @@ pub use types::{
 
 use crate::format::Digest;
 use crate::layer::{DataId, Layer};
+use crate::locks::{Mutex, RwLock};
 use crate::store::Store;
 use lru::LruCache;
-use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -59,8 +63,9 @@ const VIEWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 isn't zero");
 #[derive(Debug)]
 pub struct Fs {
     base: Base,
-    upper: Option<Upper>,
+    upper: Option<Arc<Upper>>,
     open: open::OpenTable,
+    _settler: Option<settle::Settler>,
 }
 
 /// The writable side.
@@ -74,25 +79,30 @@ struct Upper {
     frozen: Mutex<HashSet<DataId>>,
     /// Unlinked inodes that the kernel forgot while they were open.
     forgotten: Mutex<HashSet<Ino>>,
+    settling: settle::Settling,
 }
 
 impl Fs {
     /// A read-only filesystem over a manifest.
     pub fn read_only(store: &Store, manifest: Digest) -> Result<Self> {
-        Ok(Self { base: Base::open(store, manifest)?, upper: None, open: open::OpenTable::default() })
+        Ok(Self { base: Base::open(store, manifest)?, upper: None, open: open::OpenTable::default(), _settler: None })
     }
 
     /// A writable filesystem: `layer` on the manifest that it was made on.
     pub fn with_layer(store: &Store, manifest: Digest, layer: Layer) -> Result<Self> {
-        let upper = Upper {
+        let upper = Arc::new(Upper {
             layer,
             tree_lock: RwLock::new(()),
             copy_locks: [const { Mutex::new(()) }; COPY_STRIPES],
             views: Mutex::new(LruCache::new(VIEWS)),
             frozen: Mutex::new(HashSet::new()),
             forgotten: Mutex::new(HashSet::new()),
-        };
-        Ok(Self { base: Base::open(store, manifest)?, upper: Some(upper), open: open::OpenTable::default() })
+            settling: settle::Settling::default(),
+        });
+        upper.layer.unsettled().iter().for_each(|id| upper.settling.copied(*id));
+        let base = Base::open(store, manifest)?;
+        let settler = Some(settle::Settler::start(&upper)?);
+        Ok(Self { base, upper: Some(upper), open: open::OpenTable::default(), _settler: settler })
     }
 
     /// Whether nothing can be changed.
@@ -111,6 +121,6 @@ impl Fs {
     }
 
     fn upper(&self) -> Result<&Upper> {
-        self.upper.as_ref().ok_or(VfsError::ReadOnly)
+        self.upper.as_deref().ok_or(VfsError::ReadOnly)
     }
 }

@@ -57,9 +57,11 @@ impl Fs {
             return Err(VfsError::NameTooLong);
         }
         let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
-        let (ino, record) = self.add_new(upper, caller, parent, name, what, mode, umask)?;
-        self.attr_of(ino, &record)
+        upper.with_room(|| {
+            let _guard = upper.tree_lock.write();
+            let (ino, record) = self.add_new(upper, caller, parent, name, &what, mode, umask)?;
+            self.attr_of(ino, &record)
+        })
     }
 
     /// Makes a regular file and opens it.
@@ -73,11 +75,13 @@ impl Fs {
         open: OpenMode,
     ) -> Result<(Attr, Opened)> {
         let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
         let what = Make::Node(Kind::File, Default::default());
-        let (ino, record) = self.add_new(upper, caller, parent, name, what, mode, umask)?;
-        let attr = self.attr_of(ino, &record)?;
-        Ok((attr, self.open_made(ino, open)?))
+        upper.with_room(|| {
+            let _guard = upper.tree_lock.write();
+            let (ino, record) = self.add_new(upper, caller, parent, name, &what, mode, umask)?;
+            let attr = self.attr_of(ino, &record)?;
+            Ok((attr, self.open_made(ino, open)?))
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "what mknod(2) has, with who and where")]
@@ -87,7 +91,7 @@ impl Fs {
         caller: Caller,
         parent: Ino,
         name: Name<'_>,
-        what: Make,
+        what: &Make,
         mode: Mode,
         umask: u32,
     ) -> Result<(Ino, InodeRecord)> {
@@ -175,6 +179,10 @@ impl Fs {
     /// Gives an inode one more name.
     pub fn link(&self, ino: Ino, parent: Ino, name: Name<'_>) -> Result<Attr> {
         let upper = self.upper()?;
+        upper.with_room(|| self.add_name(upper, ino, parent, name))
+    }
+
+    fn add_name(&self, upper: &Upper, ino: Ino, parent: Ino, name: Name<'_>) -> Result<Attr> {
         let _guard = upper.tree_lock.write();
         let mut dir = self.live_dir(parent)?;
         let mut record = self.record(ino)?;
@@ -204,6 +212,13 @@ impl Fs {
     /// Moves a name, as rename(2) does. A directory moves as one record, whatever lies beneath.
     pub fn rename(&self, from: (Ino, Name<'_>), to: (Ino, Name<'_>), mode: RenameMode) -> Result<()> {
         let upper = self.upper()?;
+        if mode == RenameMode::Replace {
+            self.start_commit(from, to);
+        }
+        upper.with_room(|| self.move_name(upper, from, to, mode))
+    }
+
+    fn move_name(&self, upper: &Upper, from: (Ino, Name<'_>), to: (Ino, Name<'_>), mode: RenameMode) -> Result<()> {
         let _guard = upper.tree_lock.write();
         self.live_dir(from.0)?;
         self.live_dir(to.0)?;
@@ -320,7 +335,7 @@ fn new_record(
     caller: Caller,
     parent: Ino,
     dir: &InodeRecord,
-    what: Make,
+    what: &Make,
     mode: Mode,
     umask: u32,
 ) -> Result<InodeRecord> {
@@ -335,10 +350,10 @@ fn new_record(
     let now = Timestamp::now();
     let body = match what {
         Make::Dir => Body::Dir { parent, subdirs: 0 },
-        Make::Symlink(target) => Body::Symlink(target),
+        Make::Symlink(target) => Body::Symlink(target.clone()),
         Make::Node(Kind::File, _) => Body::File { generation: 1, content: FileContent::Data { origin: None } },
-        Make::Node(Kind::Char, device) => Body::Char(device),
-        Make::Node(Kind::Block, device) => Body::Block(device),
+        Make::Node(Kind::Char, device) => Body::Char(*device),
+        Make::Node(Kind::Block, device) => Body::Block(*device),
         Make::Node(Kind::Fifo, _) => Body::Fifo,
         Make::Node(Kind::Socket, _) => Body::Socket,
         Make::Node(Kind::Dir | Kind::Symlink, _) => return Err(VfsError::Invalid),

@@ -4,10 +4,12 @@
 
 use super::base::BaseInode;
 use super::error::{Result, VfsError};
+use super::sync::{ctime_of, mtime_of};
 use super::types::Attr;
 use super::{Fs, Upper};
-use crate::format::{Content, Device, Ino, Kind, Name, Node};
+use crate::format::{Content, Device, Ino, Kind, Name, Node, Timestamp};
 use crate::layer::{Batch, BlobRef, Body, Child, DataId, FileContent, InodeRecord, NameRecord};
+use std::fs::Metadata;
 
 /// Blocks are told in units of 512 bytes (stat(2)), and files take whole blocks of 4096.
 const BLOCK_BYTES: u64 = 4096;
@@ -130,8 +132,7 @@ impl Fs {
         attr.size = metadata.size();
         attr.blocks = metadata.blocks();
         if times_too {
-            attr.mtime = super::sync::mtime_of(&metadata);
-            attr.ctime = attr.ctime.max(super::sync::ctime_of(&metadata));
+            (attr.mtime, attr.ctime) = times_of_dirty((attr.mtime, attr.ctime), &metadata);
         }
         Ok(())
     }
@@ -159,6 +160,14 @@ impl Fs {
         }
         Ok(())
     }
+}
+
+/// Modification and change time of dirty content, whose record says `recorded`. The data file's own change time tells of a change of the
+/// content only when its modification time moved too: copying up, linking and setting times move the one alone.
+pub(super) fn times_of_dirty(recorded: (Timestamp, Timestamp), data: &Metadata) -> (Timestamp, Timestamp) {
+    let mtime = mtime_of(data);
+    let ctime = if mtime == recorded.0 { recorded.1 } else { recorded.1.max(ctime_of(data)) };
+    (mtime, ctime)
 }
 
 impl Upper {

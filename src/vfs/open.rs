@@ -13,7 +13,7 @@ use super::error::{Result, VfsError};
 use super::types::{ContentKey, HandleId, OpenMode};
 use crate::format::Ino;
 use crate::layer::{Body, DataId, FileContent};
-use parking_lot::{Mutex, RwLock};
+use crate::locks::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::Arc;
@@ -75,17 +75,22 @@ pub struct Opened {
     pub content: ContentKey,
     /// Length in bytes now.
     pub size: u64,
-    /// The content is what the base has and never was anything else in this layer: cached pages may be kept.
-    pub pristine: bool,
     /// The content is the layer's and not sealed.
     pub(super) writable: bool,
     file: Arc<OpenFile>,
 }
 
 impl Opened {
-    /// The host file, open read-only, for passthrough: the kernel opens it again with the flags of whoever opens.
-    pub fn file(&self, fs: &Fs) -> Result<Arc<File>> {
-        self.file.to_read(fs)
+    /// The host file, open read-only, for passthrough: the kernel opens it again with the flags of whoever opens. `None` when the inode has
+    /// other content by now: what is kept under the name of one content must never be another.
+    pub fn file(&self, fs: &Fs) -> Result<Option<Arc<File>>> {
+        let (key, file) = self.file.now(fs)?;
+        Ok((key == self.content).then_some(file))
+    }
+
+    /// Whether the inode still has the content that was opened.
+    pub fn is_current(&self) -> bool {
+        self.file.key() == self.content
     }
 }
 
@@ -96,24 +101,30 @@ impl OpenFile {
 
     /// The host file with the inode's current content, for reading.
     pub(super) fn to_read(&self, fs: &Fs) -> Result<Arc<File>> {
+        Ok(self.now(fs)?.1)
+    }
+
+    /// The inode's current content, and the host file with it, for reading.
+    fn now(&self, fs: &Fs) -> Result<(ContentKey, Arc<File>)> {
         self.host(|key, size| fs.open_content(key, size), |source| &mut source.read)
     }
 
     /// The same for writing; only for a handle that may write.
     pub(super) fn to_write(&self, fs: &Fs) -> Result<Arc<File>> {
-        self.host(|key, _| fs.open_to_write(key), |source| &mut source.write)
+        Ok(self.host(|key, _| fs.open_to_write(key), |source| &mut source.write)?.1)
     }
 
     fn host(
         &self,
         open: impl Fn(ContentKey, u64) -> Result<File>,
         slot: impl Fn(&mut Source) -> &mut Option<Arc<File>>,
-    ) -> Result<Arc<File>> {
+    ) -> Result<(ContentKey, Arc<File>)> {
         loop {
             let (key, size) = {
                 let mut source = self.source.write();
                 if let Some(file) = slot(&mut source) {
-                    return Ok(file.clone());
+                    let file = file.clone();
+                    return Ok((source.key, file));
                 }
                 (source.key, source.size)
             };
@@ -121,7 +132,7 @@ impl OpenFile {
             let mut source = self.source.write();
             // Content that was switched meanwhile is opened again; what it was before may be gone, which is no failure.
             if source.key == key {
-                return Ok(slot(&mut source).get_or_insert(Arc::new(opened?)).clone());
+                return Ok((key, slot(&mut source).get_or_insert(Arc::new(opened?)).clone()));
             }
         }
     }
@@ -139,6 +150,11 @@ impl OpenTable {
     /// Inodes that are open for writing.
     pub(super) fn written(&self) -> BTreeSet<Ino> {
         self.inodes.lock().iter().filter(|(_, open)| open.writers > 0).map(|(ino, _)| *ino).collect()
+    }
+
+    /// Whether the inode is open for writing.
+    pub(super) fn is_written(&self, ino: Ino) -> bool {
+        self.inodes.lock().get(&ino).is_some_and(|open| open.writers > 0)
     }
 
     /// Adds a handle; the first of an inode brings its content.
@@ -159,7 +175,8 @@ impl OpenTable {
         (HandleId(handle), open.file.clone())
     }
 
-    /// The inode's content is another now.
+    /// The inode's content is another now. The caller holds `tree_lock` as for the change of the record, so that an open, which holds it too,
+    /// finds the content that the record names.
     pub(super) fn switch(&self, ino: Ino, key: ContentKey, size: u64) {
         if let Some(open) = self.inodes.lock().get(&ino) {
             *open.file.source.write() = Source::new(key, size);
@@ -225,14 +242,23 @@ impl Fs {
             let opened = self.open_now(ino, mode)?;
             // A snapshot may have sealed or taken the content between the copy-up and the lock.
             if opened.writable {
-                if mode.truncate {
-                    opened
-                        .file
-                        .to_write(self)?
-                        .set_len(0)
-                        .map_err(VfsError::io("can't truncate a file of the layer"))?;
+                if !mode.truncate {
+                    return Ok(opened);
                 }
-                return Ok(opened);
+                let file = opened.file.to_write(self);
+                let failed = VfsError::io("can't truncate a file of the layer");
+                return match file.and_then(|file| file.set_len(0).map_err(failed)) {
+                    Ok(()) => {
+                        if let ContentKey::Data(ino, generation) = opened.content {
+                            upper.layer.data().renewed(DataId { ino, generation });
+                        }
+                        Ok(opened)
+                    }
+                    Err(error) => {
+                        self.open.remove(opened.handle);
+                        Err(error)
+                    }
+                };
             }
             self.open.remove(opened.handle);
         }
@@ -249,7 +275,7 @@ impl Fs {
         };
         let writable = matches!(content, FileContent::Data { .. });
         let (handle, file) = self.open.insert(ino, key, size, mode.write);
-        let mut opened = Opened { handle, content: key, size, pristine: generation == 0, writable, file };
+        let mut opened = Opened { handle, content: key, size, writable, file };
         if let ContentKey::Data(..) = key {
             match self.upper()?.layer.data().metadata(DataId { ino, generation }) {
                 Ok(metadata) => opened.size = metadata.len(),
@@ -273,7 +299,7 @@ impl Fs {
     }
 
     /// Shared hold on names and records.
-    pub(super) fn read_lock(&self) -> Option<parking_lot::RwLockReadGuard<'_, ()>> {
+    pub(super) fn read_lock(&self) -> Option<RwLockReadGuard<'_, ()>> {
         self.upper.as_ref().map(|upper| upper.tree_lock.read())
     }
 }

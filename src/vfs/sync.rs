@@ -2,9 +2,10 @@
 
 use super::error::{Result, VfsError};
 use super::types::{HandleId, StatFs};
-use super::{ContentKey, Fs};
-use crate::format::{Ino, Timestamp};
-use crate::layer::{Body, DataId, FileContent};
+use super::{ContentKey, Fs, Upper};
+use crate::format::{Ino, Name, Timestamp};
+use crate::layer::DataId;
+use crate::sys::syncfs;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
@@ -30,30 +31,15 @@ impl Fs {
         let handle = self.open.handle(handle)?;
         if let ContentKey::Data(ino, generation) = handle.file.key() {
             let file = handle.file.to_read(self)?;
-            let synced = if data_only { file.sync_data() } else { file.sync_all() };
-            synced.map_err(VfsError::io("can't sync a file of the layer"))?;
-            if !handle.file.name_synced.swap(true, Ordering::AcqRel) {
-                upper.layer.data().sync_name(DataId { ino, generation })?;
+            let id = DataId { ino, generation };
+            upper.layer.data().sync_file(id, &file, data_only)?;
+            if !handle.file.name_synced.load(Ordering::Acquire) {
+                upper.layer.data().sync_names(&[id])?;
+                handle.file.name_synced.store(true, Ordering::Release);
             }
-            self.settle_copy(ino, generation)?;
+            upper.clear_origins(&[id])?;
         }
         upper.layer.db().persist()?;
-        Ok(())
-    }
-
-    /// The copy-up is on disk: the origin isn't needed any more.
-    fn settle_copy(&self, ino: Ino, synced: u32) -> Result<()> {
-        let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
-        let Some(mut record) = upper.layer.db().inode(ino)? else { return Ok(()) };
-        if let Body::File { generation, content: content @ FileContent::Data { origin: Some(_) } } = &mut record.body
-            && *generation == synced
-        {
-            *content = FileContent::Data { origin: None };
-            let mut batch = upper.layer.db().batch();
-            batch.put_inode(ino, &record);
-            batch.commit()?;
-        }
         Ok(())
     }
 
@@ -65,16 +51,39 @@ impl Fs {
         }
     }
 
+    /// Starts writing out content that is about to replace other content under its name, as ext4 does (`auto_da_alloc`): programs replace files so
+    /// without fsync, and the bytes should reach the disk no later than the name. What can't be done is left: it is no promise.
+    pub(super) fn start_commit(&self, from: (Ino, Name<'_>), to: (Ino, Name<'_>)) {
+        let started = || -> Result<()> {
+            let upper = self.upper()?;
+            let guard = upper.tree_lock.read();
+            let (Some((moved, _)), Some((target, _))) = (self.child(from.0, from.1)?, self.child(to.0, to.1)?) else {
+                return Ok(());
+            };
+            if moved != target
+                && let Some(generation) = self.record(moved)?.data_generation()
+            {
+                let file = upper.layer.data().open_to_read(DataId { ino: moved, generation })?;
+                drop(guard);
+                syncfs::start(&file);
+            }
+            Ok(())
+        };
+        if let Err(error) = started() {
+            tracing::debug!(%error, "can't start writing a file out before its rename");
+        }
+    }
+
     /// All of the layer is on disk when it returns.
     pub fn sync(&self) -> Result<()> {
         let Some(upper) = &self.upper else { return Ok(()) };
-        let path = upper.layer.data().path();
-        let dir = std::fs::File::open(path).map_err(VfsError::io(format!("can't open {}", path.display())))?;
-        rustix::fs::syncfs(&dir).map_err(|errno| VfsError::Io {
-            context: format!("can't sync {}", path.display()),
-            source: errno.into(),
-        })?;
-        Ok(upper.layer.db().persist()?)
+        // Both, whatever becomes of the one. Copies are settled as well: what is on disk must not be taken for a copy that a power cut
+        // may have torn.
+        let host = upper.layer.data().sync_host();
+        let settled = upper.settle();
+        upper.layer.db().persist()?;
+        host?;
+        settled
     }
 
     /// Syncs and closes the layer in good order: the last thing before the filesystem goes away.
@@ -97,13 +106,16 @@ impl Fs {
             context: format!("can't examine {}", path.display()),
             source: errno.into(),
         })?;
+        // What removed files hold is free to whoever needs it: see `settle`.
+        let (bytes, files) = self.upper.as_ref().map_or((0, 0), |upper| upper.settling.held());
+        let held = bytes / host.f_frsize.max(1);
         Ok(StatFs {
             block_size: u32::try_from(host.f_frsize).unwrap_or(4096),
             blocks: host.f_blocks,
-            free: host.f_bfree,
-            available: host.f_bavail,
+            free: (host.f_bfree + held).min(host.f_blocks),
+            available: (host.f_bavail + held).min(host.f_blocks),
             files: host.f_files,
-            files_free: host.f_ffree,
+            files_free: (host.f_ffree + files).min(host.f_files),
         })
     }
 
@@ -117,9 +129,12 @@ impl Fs {
         if !unnamed {
             return;
         }
+        // Noted before it is looked at: a last handle that closes meanwhile is either seen closed here, or sees the note.
+        upper.forgotten.lock().insert(ino);
         if self.open.is_open(ino) {
-            upper.forgotten.lock().insert(ino);
-        } else if let Err(error) = self.reclaim(ino) {
+            return;
+        }
+        if let Err(error) = self.reclaim(ino) {
             // It stays recorded without a name, and the next opening of the layer reclaims it.
             tracing::warn!(ino = ino.0, %error, "can't reclaim an unlinked inode");
         }
@@ -128,11 +143,19 @@ impl Fs {
     /// Removes record and data of an inode that has no name.
     pub(super) fn reclaim(&self, ino: Ino) -> Result<()> {
         let upper = self.upper()?;
+        if let Some(generation) = self.drop_record(upper, ino)? {
+            upper.doom(DataId { ino, generation });
+        }
+        Ok(())
+    }
+
+    /// Removes the record of an inode that has no name. Returns the generation of its data file, if there is one.
+    fn drop_record(&self, upper: &Upper, ino: Ino) -> Result<Option<u32>> {
         let _guard = upper.tree_lock.write();
         upper.forgotten.lock().remove(&ino);
-        let Some(record) = upper.layer.db().inode(ino)? else { return Ok(()) };
+        let Some(record) = upper.layer.db().inode(ino)? else { return Ok(None) };
         if record.nlink > 0 || self.open.is_open(ino) {
-            return Ok(());
+            return Ok(None);
         }
         let generation = record.data_generation();
         let mut batch = upper.layer.db().freeing_batch();
@@ -142,10 +165,7 @@ impl Fs {
             batch.remove_inode(ino);
         }
         batch.commit()?;
-        match generation {
-            Some(generation) => upper.drop_data(DataId { ino, generation }),
-            None => Ok(()),
-        }
+        Ok(generation)
     }
 
     fn reclaim_all_orphans(&self) -> Result<()> {
@@ -161,12 +181,5 @@ impl Fs {
             self.reclaim(ino)?;
         }
         Ok(())
-    }
-}
-
-impl super::Upper {
-    /// Removes a data file that no record names any more, unless a snapshot reads it: the snapshot removes it then.
-    pub(super) fn drop_data(&self, id: DataId) -> Result<()> {
-        if self.frozen.lock().contains(&id) { Ok(()) } else { Ok(self.layer.data().remove(id)?) }
     }
 }

@@ -1,6 +1,7 @@
 //! The words that the filesystem and its adapter exchange.
 
 use crate::format::{Device, Digest, Ino, Kind, Mode, Timestamp};
+use std::sync::OnceLock;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,23 @@ pub struct Caller {
     pub gid: u32,
     /// Process; 0 when it is in another pid namespace.
     pub pid: u32,
+}
+
+impl Caller {
+    /// Whether it is the machine's root, who has capabilities of the initial user namespace (`capable` in Linux's kernel/capability.c): among
+    /// them `CAP_FSETID`, of which FUSE doesn't tell. The root of another namespace is number 0 on a mount of that namespace, and has not.
+    pub fn is_machine_root(self) -> bool {
+        static INITIAL: OnceLock<bool> = OnceLock::new();
+        self.uid == 0
+            && *INITIAL.get_or_init(|| {
+                std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all_to_themselves(&map))
+            })
+    }
+}
+
+/// Whether a user namespace has this `uid_map` (user_namespaces(7)) that is the initial one, or made no different from it.
+fn maps_all_to_themselves(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Attributes of an inode, as stat(2) tells them.
@@ -135,6 +153,8 @@ pub enum XattrMode {
     Create,
     /// XATTR_REPLACE.
     Replace,
+    /// Both: neither a new attribute nor one that is there will do.
+    Neither,
 }
 
 /// lseek(2)'s SEEK_DATA and SEEK_HOLE.
@@ -176,4 +196,16 @@ pub struct StatFs {
     pub files: u64,
     /// Free inodes.
     pub files_free: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initial_namespace_is_known_by_its_map() {
+        assert!(maps_all_to_themselves("         0          0 4294967295\n"));
+        assert!(!maps_all_to_themselves("         0       1000          1\n"));
+        assert!(!maps_all_to_themselves(""));
+    }
 }

@@ -1,5 +1,5 @@
-//! Extended attributes. The kernel has checked namespaces and permissions (xattr_permission); lists of access control are kept in step
-//! with the mode.
+//! Extended attributes. The kernel has checked permissions (`xattr_permission`), but passes names of any namespace on; lists of access
+//! control are kept in step with the mode.
 
 use super::error::{Result, VfsError};
 use super::types::{Caller, XattrMode};
@@ -7,20 +7,30 @@ use super::{Fs, acl};
 use crate::format::{Ino, Kind, Mode, Timestamp, Xattrs};
 use crate::layer::InodeRecord;
 
+/// Namespaces in which attributes can be set; of `system`, lists of access control alone.
+const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+
 impl Fs {
     /// The value of attribute `name`.
     pub fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Box<[u8]>> {
         let _guard = self.read_lock();
         let record = self.record(ino)?;
-        record.meta.xattrs.get(name).map(Into::into).ok_or(VfsError::NoAttribute)
+        // Of another system, a base may have attributes that can't be set here: they can be read.
+        match record.meta.xattrs.get(name) {
+            Some(value) => Ok(value.into()),
+            None => check_name(name).and(Err(VfsError::NoAttribute)),
+        }
     }
 
-    /// Names, each ended by NUL, as listxattr(2) returns them.
-    pub fn list_xattr(&self, ino: Ino) -> Result<Vec<u8>> {
+    /// Names, each ended by NUL, as listxattr(2) returns them. Those of `trusted` are for root alone.
+    pub fn list_xattr(&self, caller: Caller, ino: Ino) -> Result<Vec<u8>> {
         let _guard = self.read_lock();
         let record = self.record(ino)?;
         let mut names = Vec::new();
         for (name, _) in record.meta.xattrs.as_slice() {
+            if !caller.is_machine_root() && name.starts_with(b"trusted.") {
+                continue;
+            }
             names.extend_from_slice(name);
             names.push(0);
         }
@@ -29,16 +39,14 @@ impl Fs {
 
     /// Sets attribute `name`.
     pub fn set_xattr(&self, caller: Caller, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
-        if name.is_empty() || name.len() > Xattrs::NAME_MAX {
-            return Err(VfsError::Range);
-        }
+        check_name(name)?;
         if value.len() > Xattrs::VALUE_MAX {
             return Err(VfsError::TooBig);
         }
         self.change_xattrs(ino, |record| {
             match (mode, record.meta.xattrs.get(name)) {
-                (XattrMode::Create, Some(_)) => return Err(VfsError::Exists),
-                (XattrMode::Replace, None) => return Err(VfsError::NoAttribute),
+                (XattrMode::Create | XattrMode::Neither, Some(_)) => return Err(VfsError::Exists),
+                (XattrMode::Replace | XattrMode::Neither, None) => return Err(VfsError::NoAttribute),
                 _ => {}
             }
             match name {
@@ -56,6 +64,7 @@ impl Fs {
 
     /// Removes attribute `name`.
     pub fn remove_xattr(&self, _caller: Caller, ino: Ino, name: &[u8]) -> Result<()> {
+        check_name(name)?;
         self.change_xattrs(ino, |record| {
             if record.meta.xattrs.get(name).is_none() {
                 // The kernel asks for the removal of a list that the mode says all of.
@@ -66,15 +75,32 @@ impl Fs {
         })
     }
 
-    fn change_xattrs(&self, ino: Ino, change: impl FnOnce(&mut InodeRecord) -> Result<()>) -> Result<()> {
+    fn change_xattrs(&self, ino: Ino, change: impl Fn(&mut InodeRecord) -> Result<()>) -> Result<()> {
         let upper = self.upper()?;
-        let _guard = upper.tree_lock.write();
-        let mut record = self.record(ino)?;
-        change(&mut record)?;
-        record.ctime = Timestamp::now();
-        let mut batch = upper.layer.db().batch();
-        batch.put_inode(ino, &record);
-        Ok(batch.commit()?)
+        upper.with_room(|| {
+            let _guard = upper.tree_lock.write();
+            let mut record = self.record(ino)?;
+            change(&mut record)?;
+            record.ctime = Timestamp::now();
+            let mut batch = upper.layer.db().batch();
+            batch.put_inode(ino, &record);
+            Ok(batch.commit()?)
+        })
+    }
+}
+
+/// Whether an attribute of this name can be: as the kernel's handlers of ext4 refuse.
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.is_empty() || name.len() > Xattrs::NAME_MAX {
+        return Err(VfsError::Range);
+    }
+    if matches!(name, acl::ACCESS | acl::DEFAULT) {
+        return Ok(());
+    }
+    match NAMESPACES.iter().find_map(|space| name.strip_prefix(*space)) {
+        Some(b"") => Err(VfsError::Invalid),
+        Some(_) => Ok(()),
+        None => Err(VfsError::Unsupported),
     }
 }
 

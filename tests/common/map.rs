@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, null_mut};
 
-/// A shared map of a whole file.
+/// A map of a whole file.
 pub struct Map {
     start: NonNull<u8>,
     length: usize,
@@ -13,17 +13,22 @@ pub struct Map {
 
 impl Map {
     pub fn read(file: &File) -> Self {
-        Self::new(file, libc::PROT_READ)
+        Self::new(file, libc::PROT_READ, libc::MAP_SHARED)
     }
 
     pub fn read_write(file: &File) -> Self {
-        Self::new(file, libc::PROT_READ | libc::PROT_WRITE)
+        Self::new(file, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
     }
 
-    fn new(file: &File, access: i32) -> Self {
+    /// What is written to it stays in this process.
+    pub fn private(file: &File) -> Self {
+        Self::new(file, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)
+    }
+
+    fn new(file: &File, access: i32, sharing: i32) -> Self {
         let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: the kernel chooses the place, so nothing that exists is overlaid.
-        let start = unsafe { libc::mmap(null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        let start = unsafe { libc::mmap(null_mut(), length, access, sharing, file.as_raw_fd(), 0) };
         assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         let start = NonNull::new(start.cast()).expect("the kernel never chooses 0");
         Self { start, length }

@@ -7,7 +7,7 @@ use cairnfs::format::{
 use cairnfs::store::{Store, Writer};
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::Path;
 
 /// What a path is, besides its metadata.
@@ -140,6 +140,45 @@ impl Spec {
         self
     }
 
+    /// The same tree inside of directory `dir`.
+    pub fn within(&self, dir: &str) -> Self {
+        let mut spec = Self::new();
+        for (path, item) in &self.items {
+            let inside = |path: &[u8]| if path.is_empty() { dir.into() } else { join(dir.as_bytes(), path) };
+            let mut item = item.clone();
+            if let What::SameAs(of) = &mut item.what {
+                *of = inside(of);
+            }
+            spec.items.insert(inside(path), item);
+        }
+        spec
+    }
+
+    /// Makes the tree at `root`, which isn't there yet, by system calls.
+    pub fn write_to(&self, root: &Path) {
+        let at = |path: &[u8]| if path.is_empty() { root.into() } else { root.join(std::ffi::OsStr::from_bytes(path)) };
+        for (path, item) in &self.items {
+            let path = at(path);
+            match &item.what {
+                What::Dir => std::fs::create_dir(&path).unwrap(),
+                What::File(bytes) => std::fs::write(&path, bytes).unwrap(),
+                What::Symlink(target) => symlink(std::ffi::OsStr::from_bytes(target), &path).unwrap(),
+                What::Node(content) => make_node(content, &path),
+                What::SameAs(_) => continue,
+            }
+            item.write_meta(&path);
+        }
+        for (path, item) in &self.items {
+            if let What::SameAs(of) = &item.what {
+                std::fs::hard_link(at(of), at(path)).unwrap();
+            }
+        }
+        // Making entries moved the times of directories.
+        for (path, item) in self.items.iter().filter(|(_, item)| matches!(item.what, What::Dir)) {
+            item.write_times(&at(path));
+        }
+    }
+
     fn item(&mut self, path: &str) -> &mut Item {
         self.items.get_mut(path.as_bytes()).expect("the path is in the tree")
     }
@@ -182,6 +221,36 @@ impl Item {
             xattrs: Xattrs::new(self.xattrs.clone()).unwrap(),
         }
     }
+
+    fn write_meta(&self, path: &Path) {
+        lchown(path, Some(self.owner.0), Some(self.owner.1)).unwrap();
+        if !matches!(self.what, What::Symlink(_)) {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(self.mode)).unwrap();
+        }
+        for (name, value) in &self.xattrs {
+            xattr::set(path, std::ffi::OsStr::from_bytes(name), value).unwrap();
+        }
+        self.write_times(path);
+    }
+
+    fn write_times(&self, path: &Path) {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+        let time = Timespec { tv_sec: self.mtime.secs(), tv_nsec: self.mtime.nanos().into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
+}
+
+fn make_node(content: &Content, path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode as Bits, makedev, mknodat};
+    let (kind, device) = match content {
+        Content::Char(device) => (FileType::CharacterDevice, *device),
+        Content::Block(device) => (FileType::BlockDevice, *device),
+        Content::Fifo => (FileType::Fifo, Device::default()),
+        Content::Socket => (FileType::Socket, Device::default()),
+        Content::File { .. } | Content::Symlink(_) => unreachable!("not a node"),
+    };
+    mknodat(CWD, path, kind, Bits::from_raw_mode(0o600), makedev(device.major, device.minor)).unwrap();
 }
 
 struct Build<'a> {

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
+#[path = "../common/skip.rs"]
+pub mod skip;
+
 use cairnfs::format::Digest;
 use cairnfs::ingest::{
     ExportOptions, ImportOptions, Imported, IngestError, Progress, export_dir, import_dir, import_tar,
@@ -16,7 +19,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A store and room beside it; all gone when dropped.
@@ -62,24 +65,6 @@ pub fn options() -> ImportOptions {
     let mut options = ImportOptions::new("test".parse().unwrap());
     options.created_at = Some("2024-05-01T12:00:00Z".to_owned());
     options
-}
-
-/// Whether the tests may make devices and change owners. Without, they say so and pass: the suite is meant to run as root.
-pub fn is_root() -> bool {
-    let root = at::stat_fd(File::open("/proc/self").unwrap()).unwrap().uid == 0;
-    if !root {
-        eprintln!("skipped: needs root");
-    }
-    root
-}
-
-/// Whether a program that a test compares with is there.
-pub fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("skipped: {program} is missing");
-    }
-    found
 }
 
 /// Runs a program, which must succeed, and returns what it printed.

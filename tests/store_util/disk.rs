@@ -1,6 +1,7 @@
 //! Filesystems of several kinds, in image files on loop devices.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use cairnfs::layer::instance::instance;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,9 +41,30 @@ impl Disk {
         assert!(run("xfs_io", &["-x", "-c", command, self.at.to_str().unwrap()]));
     }
 
+    /// Whether the kernel knows how to shut this filesystem down; asked on a mount of its own.
+    pub fn can_be_cut(&self) -> bool {
+        let command = || run("xfs_io", &["-x", "-c", "shutdown", self.at.to_str().unwrap()]);
+        let can = command();
+        self.restart();
+        can
+    }
+
+    /// Mounts it again, for what is on the disk.
     pub fn restart(&self) {
-        assert!(run("umount", &[self.at.to_str().unwrap()]));
-        assert!(self.mount());
+        let before = instance(&self.at);
+        let start = std::time::Instant::now();
+        let mut mounted = true;
+        // A program that was killed may still be letting go of it; and as long as a mount namespace that was copied meanwhile has it too,
+        // mounting gives the same one again.
+        while mounted || instance(&self.at) == before {
+            assert!(start.elapsed().as_secs() < 60, "{} stays in use", self.at.display());
+            if run("umount", &[self.at.to_str().unwrap()]) {
+                mounted = false;
+                assert!(self.mount());
+            } else {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
     }
 }
 

@@ -12,12 +12,14 @@
 use crate::cli::error::{Doing as _, Error, Result};
 use crate::cli::exit::Exit;
 use crate::store::{MountRecord, Store};
+use crate::sys::failure::is_full;
 use nix::unistd::{dup2_stdout, setsid};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// What the process in the background says.
@@ -34,9 +36,7 @@ const LOG_LINES: usize = 8;
 /// Starts this program again with `args`, and waits until it has mounted or failed.
 pub(super) fn start(args: &[OsString], store: &Store, id: &str) -> Result<MountRecord> {
     let system = |what: &str, error: io::Error| Error { exit: Exit::System, ..Error::of(what, &error) };
-    let log_path = store.log_path(id);
-    let log = File::options().create(true).append(true).open(&log_path);
-    let log = log.doing(|| format!("write the log {}", log_path.display()))?;
+    let (log, log_path) = open_log(store, id)?;
     let program = std::env::current_exe().map_err(|e| system("find this program to start it again", e))?;
     let mut child = Command::new(program)
         .args(args)
@@ -53,6 +53,33 @@ pub(super) fn start(args: &[OsString], store: &Store, id: &str) -> Result<MountR
         }
         None => Err(early_end(&mut child, &log_path)),
     }
+}
+
+/// In the store, or beside other programs' temporary files when the store can't be written.
+fn open_log(store: &Store, id: &str) -> Result<(File, PathBuf)> {
+    let path = store.log_path(id);
+    let log = match File::options().create(true).append(true).open(&path) {
+        Err(error) if is_full(&error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let spare = spare_log_path(id);
+            // Others may write there too: nothing that is there already is opened.
+            match File::options().create_new(true).append(true).mode(0o600).open(&spare) {
+                Ok(log) => return Ok((log, spare)),
+                Err(_) => Err(error),
+            }
+        }
+        log => log,
+    };
+    Ok((log.doing(|| format!("write the log {}", path.display()))?, path))
+}
+
+fn spare_log_path(id: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("cairnfs-{id}.log"))
+}
+
+/// Where the log of a mount is.
+pub(super) fn log_path(store: &Store, id: &str) -> PathBuf {
+    let spare = spare_log_path(id);
+    if spare.exists() { spare } else { store.log_path(id) }
 }
 
 fn listen(child: &mut Child) -> Option<Word> {

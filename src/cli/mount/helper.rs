@@ -6,7 +6,7 @@
 //! `-f` here is mount(8)'s: pretend, which checks all that can be checked without mounting. `-s` and `-n` change nothing.
 
 use super::options::Options;
-use super::{Plan, Write};
+use super::{Plan, Write, remount};
 use crate::cli::error::{Doing as _, Error, Result};
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -28,7 +28,7 @@ pub(in crate::cli) fn is_called(args: &[OsString]) -> bool {
 /// Runs the helper.
 pub(in crate::cli) fn main(args: &[OsString]) -> ExitCode {
     let out = Output::new(false, false, ColorChoice::Auto);
-    let exit = match run(args.get(1..).unwrap_or_default()) {
+    let exit = match run(out, args.get(1..).unwrap_or_default()) {
         Ok(()) => Exit::Done,
         Err(error) => {
             out.error(&error);
@@ -47,7 +47,7 @@ struct Call {
     options: Options,
 }
 
-fn run(args: &[OsString]) -> Result<()> {
+fn run(out: Output, args: &[OsString]) -> Result<()> {
     let call = parse(args)?;
     let Options { store, layer, tmpfs, project, log, .. } = call.options.clone();
     let plan = Plan {
@@ -60,11 +60,15 @@ fn run(args: &[OsString]) -> Result<()> {
         log,
         verbose: call.verbose,
     };
+    if plan.options.remount {
+        return if call.pretend { Ok(()) } else { remount::run(&plan) };
+    }
     if call.pretend {
         let store = Store::open(&plan.store).doing(|| plan.doing())?;
         store.resolve(&plan.reference).doing(|| plan.doing())?;
         return Ok(());
     }
+    plan.clear_dead(out)?;
     plan.start().map(drop)
 }
 

@@ -3,19 +3,23 @@
 //! ```text
 //! options  -o, one parser for the command line, mount(8) and fstab      daemon   going into the background
 //! helper   mount.fuse.cairnfs REF DIR [-sfnv] [-o OPTS]                 serve    what the mount's process does
+//! remount  other flags for a mount that is there
 //! ```
 //! All ways make a [`Plan`]; it is carried out in this process (`-f`) or in one in the background, which is given the plan as arguments.
 
 mod daemon;
 pub(super) mod helper;
 mod options;
+mod remount;
 mod serve;
 
 use super::context::Context;
 use super::error::{Doing as _, Error, Result};
 use super::exit::{Exit, MOUNT_HELP};
+use super::output::Output;
 use super::{log, mounts};
 use crate::format::LayerName;
+use crate::fuse;
 use crate::store::{MountInfo, MountRecord, Store};
 use options::Options;
 use std::ffi::OsString;
@@ -117,11 +121,18 @@ pub(super) fn run(context: &Context, args: Args) -> Result<()> {
             log::start(plan.log.as_deref(), plan.verbose, true)?;
             serve::in_background(&plan, id, background)
         }
+        _ if plan.options.remount => {
+            remount::run(&plan)?;
+            let value = serde_json::json!({ "mountpoint": plan.mountpoint, "read_only": plan.options.read_only });
+            context.out.done(&value, || format!("{} has other options now", plan.mountpoint.display()))
+        }
         _ if args.foreground => {
+            plan.clear_dead(context.out)?;
             log::start(plan.log.as_deref(), plan.verbose, true)?;
             serve::in_foreground(&plan)
         }
         _ => {
+            plan.clear_dead(context.out)?;
             let record = plan.start()?;
             let value = mounts::value(&MountInfo { record, alive: true });
             context.out.done(&value, || {
@@ -147,6 +158,19 @@ impl Plan {
             verbose: context.global.verbose,
             options,
         })
+    }
+
+    /// Clears away a mount whose process has died: nothing can be mounted over it, and nothing acknowledged is lost with it.
+    fn clear_dead(&self, out: Output) -> Result<()> {
+        // A mountpoint that isn't there is told where it is used.
+        let Ok(path) = mounts::resolve(&self.mountpoint) else { return Ok(()) };
+        if fuse::clear_dead(&path).doing(|| format!("clear away the dead mount on {}", path.display()))? {
+            out.warn(&format!(
+                "the process of a former mount on {} had died; that mount was cleared away",
+                path.display()
+            ));
+        }
+        Ok(())
     }
 
     /// Mounts in a process in the background; returns when the mount answers.

@@ -16,6 +16,8 @@ pub struct Options {
     pub project: Option<String>,
     pub log: Option<String>,
     pub read_only: bool,
+    /// Give what is mounted there already other flags.
+    pub remount: bool,
     /// `ctl=rw` was asked for, and isn't just the default.
     pub commands: bool,
     /// Checked words for [`MountOptions::apply`], in order.
@@ -31,6 +33,8 @@ Options of -o, separated by commas:
   ro                 read-only, also with a layer
   nosuid nodev noexec noatime allow_other
                      as mount(8) and mount.fuse(8) have them
+  remount            give the mount that is there other flags: ro or rw, nosuid, nodev, noexec, noatime. What else is told must be
+                     as it is; rw needs a layer, `tmpfs` or `ctl=rw`
   threads=N          threads that serve the kernel
   store=PATH layer=NAME tmpfs project=NAME log=FILTER
                      as the options of the command line: for fstab and `mount -t fuse.cairnfs`";
@@ -38,7 +42,9 @@ Options of -o, separated by commas:
 impl Options {
     /// Adds what one `-o` says; a later word wins over an earlier one.
     pub fn add(&mut self, text: &str) -> Result<()> {
-        split(text).iter().filter(|word| !word.is_empty()).try_for_each(|word| self.word(word))
+        let words = split(text);
+        self.remount |= words.iter().any(|word| word == "remount");
+        words.iter().filter(|word| !word.is_empty()).try_for_each(|word| self.word(word))
     }
 
     fn word(&mut self, word: &str) -> Result<()> {
@@ -48,6 +54,9 @@ impl Options {
             ("project", name) => self.project = Some(name.to_owned()),
             ("log", filter) => self.log = Some(filter.to_owned()),
             ("tmpfs", "") => self.tmpfs = true,
+            ("remount", "") => {}
+            // what the mount table has of the mount, which mount(8) says again
+            ("user_id" | "group_id" | "max_read" | "blksize", _) if self.remount => {}
             // what mount(8), systemd and people write there for themselves
             (key, _) if key.starts_with("x-") || key.starts_with("X-") || key == "comment" => {}
             (key, _) => {
@@ -73,6 +82,11 @@ impl Options {
             to.apply(word).map_err(|error| bad(word, error.expected))?;
         }
         Ok(())
+    }
+
+    /// Checked words of the mount itself, in order.
+    pub fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// The options of the mount itself again, as one `-o` for the process in the background.
@@ -126,6 +140,13 @@ mod tests {
         options.apply(&mut mount).unwrap();
         assert_eq!((mount.control, mount.suid, mount.read_only), (ControlAccess::Ro, false, false));
         assert!(!options.read_only && parse("rw,ro,").unwrap().read_only);
+    }
+
+    #[test]
+    fn what_mount_8_says_for_a_remount_is_understood() {
+        let options = parse("ro,nosuid,relatime,remount,user_id=0,group_id=0,default_permissions,allow_other").unwrap();
+        assert!(options.remount && options.read_only);
+        assert!(parse("rw,user_id=0").is_err());
     }
 
     #[test]

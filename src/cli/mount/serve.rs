@@ -3,7 +3,7 @@
 //! Order of the beginning: lease and layer lock (`Holding`), mount, record, socket, word to the waiting command. A failure at any step
 //! undoes the ones before; a layer that was made for the mount goes again.
 
-use super::daemon::Background;
+use super::daemon::{self, Background};
 use super::{Plan, Write};
 use crate::cli::error::{Doing as _, Error, Result};
 use crate::cli::exit::Exit;
@@ -17,7 +17,7 @@ use crate::control::stats::Identity;
 use crate::control::text::escape;
 use crate::format::{Digest, LayerName, Timestamp};
 use crate::fuse::{ControlAccess, ControlFiles, MountOptions, Mounted};
-use crate::store::{LayerConfig, MountGuard, MountRecord, Store, now_ms};
+use crate::store::{LayerConfig, MountGuard, MountRecord, Store, StoreError, now_ms};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -28,7 +28,8 @@ struct Served {
     mounted: Mounted,
     engine: Arc<Engine>,
     holding: Arc<Holding>,
-    guard: MountGuard,
+    /// `None` when the store had no room for it, or can't be written.
+    guard: Option<MountGuard>,
     record: MountRecord,
 }
 
@@ -129,7 +130,6 @@ fn check_places(plan: &Plan, store: &Store) -> Result<()> {
 
 /// Makes the layer when it isn't there, and says whether it did; one that is there must stand on the manifest.
 fn layer_for(plan: &Plan, store: &Store, name: &LayerName, manifest: Digest) -> Result<bool> {
-    use crate::store::StoreError;
     let doing = || plan.doing();
     match store.layer(name) {
         Ok(config) if config.base == manifest => Ok(false),
@@ -180,10 +180,40 @@ fn mount(plan: &Plan, manifest: Digest, holding: Holding, id: String) -> Result<
     });
     let mounted = Mounted::mount(Arc::clone(holding.fs()), control, &plan.mountpoint, &options).doing(doing)?;
     let record = MountRecord { mountpoint: mounted.handle().mountpoint().to_owned(), ..record };
-    let guard = store.publish_mount(&record).doing(doing)?;
-    socket::serve(&record.socket, Arc::clone(&engine))
-        .doing(|| format!("make the control socket {}", record.socket.display()))?;
+    let guard = make_known(plan, &holding, &engine, &record)?;
     Ok(Served { mounted, engine, holding, guard, record })
+}
+
+/// Publishes the mount's record and listens on its socket. Where the store can't be written, the mount goes on without them: it can be read
+/// and written, be unmounted by umount(8), and told what to do in `.ctl`.
+fn make_known(
+    plan: &Plan,
+    holding: &Holding,
+    engine: &Arc<Engine>,
+    record: &MountRecord,
+) -> Result<Option<MountGuard>> {
+    let attempt = || {
+        let guard = holding.store().publish_mount(record)?;
+        match socket::serve(&record.socket, Arc::clone(engine)) {
+            Ok(()) => Ok(guard),
+            Err(source) => {
+                let path = record.socket.clone();
+                Err(StoreError::Io { action: "make the control socket", path, source })
+            }
+        }
+    };
+    // Once: it doesn't help where inodes are what is short, and the layer needs it more.
+    let mut made_room = false;
+    loop {
+        match attempt() {
+            Err(error) if error.is_full() && !std::mem::replace(&mut made_room, true) && holding.make_room() => {}
+            Err(error) if error.is_unwritable() => {
+                tracing::warn!(%error, "`cairnfs mounts` doesn't know of this mount, and it has no socket; `.ctl` takes its commands");
+                return Ok(None);
+            }
+            outcome => return outcome.doing(|| plan.doing()).map(Some),
+        }
+    }
 }
 
 impl Served {
@@ -207,7 +237,7 @@ fn record(plan: &Plan, store: &Store, manifest: Digest, id: String) -> MountReco
         layer: if let Write::Layer(name) = &plan.write { Some(name.clone()) } else { None },
         tmpfs: plan.write == Write::Memory,
         socket: store.socket_path(&id),
-        log: store.log_path(&id),
+        log: daemon::log_path(store, &id),
         started_unix_ms: now_ms(),
         id,
     }
@@ -253,6 +283,7 @@ fn config(plan: &Plan, store: &Store, record: &MountRecord, options: &MountOptio
             "owner": options.owner,
             "io": format!("{:?}", options.io).to_lowercase(),
             "ctl": format!("{:?}", options.control).to_lowercase(),
+            "log": plan.log,
         },
     })
 }

@@ -37,7 +37,8 @@ use std::io::Read;
 /// Files that wait for a worker, each of at most `content::SMALL` bytes.
 const QUEUE: usize = 64;
 
-/// Imports an archive, plain or compressed by gzip, zstd or xz, and points a ref at the manifest. Nothing is visible before all is stored and durable.
+/// Imports an archive, plain or compressed by gzip, zstd or xz, and points a ref at the manifest. Nothing is visible before all is stored and
+/// durable.
 pub fn import_tar(
     store: &Store,
     reader: impl Read,

@@ -1,0 +1,383 @@
+//! The database's journal as files: what every change is written to first, and so what says after a crash which batches happened.
+//!
+//! ```text
+//! index/N.jnl   batches, one after the other, then zeros: a journal is made with 64 MiB of holes and cut to its length when it is opened again
+//! batch         start: 1u8, items u32, sequence u64 │ items │ end: 3u8, xxh3 of the items u64, `FJL\x03`
+//! item          2u8, type u8, compression u8 (0: none), keyspace u64, key length u16, value length u32, the same on disk u32, key, value
+//! clear         4u8, keyspace u64
+//! ```
+//! (fjall 3, `src/journal/entry.rs`; little-endian.) Only the journal with the highest number is written to: the others were synced before the
+//! next one was made.
+//!
+//! Torn ends ([`mend`], before the database reads its journal). What may follow the last whole batch:
+//! * zeros, or the end: nothing happened.
+//! * A batch cut short and then zeros: the daemon was killed while it wrote.
+//! * After a power cut, anything: of what wasn't synced, any page may be on disk and any other zeros. All from the first batch that isn't
+//!   whole was never synced, so it goes; what is left is how the layer was at one instant.
+//!
+//! Anything else is damage, and so is any of it in a journal that was synced: the layer isn't opened, for what is after the damage had
+//! happened. fjall itself would drop all that follows a bad tag, whatever it is, and refuse a torn batch whose length happens to be right.
+//!
+//! Failed syncs. fsync(2) tells each open file of a failed write-back once. A [`Witness`] has files of its own, so that it hears of every
+//! failure, whoever else was told of it. After one the journals are written anew ([`rewrite`]): a hole in one takes all behind it.
+//!
+//! Full disks. [`reserve`] gives the journal its room ahead, [`probe`] asks what the disk says.
+//!
+//! Locking: none here. [`mend`] and [`rewrite`] need the database closed; the others are called while it is open.
+
+use super::error::LayerError;
+use crate::sys::sparse;
+use nix::fcntl::{FallocateFlags, fallocate, posix_fallocate};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const MAGIC: &[u8] = b"FJL\x03";
+/// Of an item, before its key.
+const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+/// Read and written at a time when a journal is copied.
+const CHUNK: usize = 1 << 16;
+
+/// Mends the journals of the database in `index`. `torn`: the disk may have lost what wasn't synced. Returns how many bytes of unfinished
+/// batches were dropped.
+pub(super) fn mend(index: &Path, torn: bool) -> Result<u64, LayerError> {
+    let mut journals = journals(index).map_err(data_error("list", index))?;
+    let Some((_, last)) = journals.pop() else { return Ok(0) };
+    for (_, sealed) in journals {
+        let (bytes, _) = read(&sealed).map_err(data_error("read", &sealed))?;
+        let whole = whole_batches(&bytes);
+        if bytes[whole..].iter().any(|&byte| byte != 0) {
+            return Err(LayerError::Damaged { path: sealed, offset: whole as u64 });
+        }
+    }
+    let (bytes, length) = read(&last).map_err(data_error("read", &last))?;
+    let whole = whole_batches(&bytes);
+    let rest = &bytes[whole..];
+    if rest.iter().all(|&byte| byte == 0) {
+        return Ok(0);
+    }
+    if !torn && !is_cut_short(rest) {
+        return Err(LayerError::Damaged { path: last, offset: whole as u64 });
+    }
+    let cut = || {
+        let file = File::options().write(true).open(&last)?;
+        file.set_len(whole as u64)?;
+        file.sync_all()
+    };
+    cut().map_err(data_error("cut an unfinished batch off", &last))?;
+    tracing::warn!(path = %last.display(), whole, length, "dropped an unfinished batch of the journal");
+    Ok(rest.len() as u64)
+}
+
+fn data_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LayerError + use<> {
+    let path = path.to_owned();
+    move |source| LayerError::Data { action, path, source }
+}
+
+/// The journals of the database in `index` with their numbers, the one in use last; none where there is no folder yet.
+fn journals(index: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(index) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
+        found.extend(number.map(|number| (number, path)));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// All up to the last byte that was written, and the length of the file.
+fn read(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    // Holes between are read as zeros; the one at the end, most of a new journal, isn't read.
+    while let Some(start) = sparse::data(&file, bytes.len() as u64)? {
+        let end = sparse::hole(&file, start)?.unwrap_or(length);
+        bytes.resize(usize::try_from(end).map_err(io::Error::other)?, 0);
+        file.read_exact_at(&mut bytes[usize::try_from(start).map_err(io::Error::other)?..], start)?;
+    }
+    Ok((bytes, length))
+}
+
+/// Length of the whole batches that `bytes` begins with.
+fn whole_batches(bytes: &[u8]) -> usize {
+    let mut whole = 0;
+    while let Part::Batch(length) = batch(&bytes[whole..]) {
+        whole += length;
+    }
+    whole
+}
+
+/// Whether `rest` is the beginning of a batch, and zeros. What ends as a batch ends was written whole, and has a wrong length in it.
+fn is_cut_short(rest: &[u8]) -> bool {
+    let written = &rest[..rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)];
+    !written.ends_with(MAGIC) && batch(written) == Part::CutShort
+}
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// A whole batch of this length.
+    Batch(usize),
+    /// A batch, as far as there are bytes. Zeros at its end may be missing.
+    CutShort,
+    /// Nothing that a batch can be.
+    Other,
+}
+
+fn batch(bytes: &[u8]) -> Part {
+    const HEAD: usize = 1 + 4 + 8;
+    if bytes.first().is_some_and(|&tag| tag != START) {
+        return Part::Other;
+    }
+    let Some(items) = bytes.get(1..5).and_then(|count| count.first_chunk()).map(|count| u32::from_le_bytes(*count))
+    else {
+        return Part::CutShort;
+    };
+    let mut at = HEAD;
+    for _ in 0..items {
+        match item(bytes.get(at..).unwrap_or_default()) {
+            Part::Batch(length) => at += length,
+            other => return other,
+        }
+    }
+    let end = bytes.get(at..).unwrap_or_default();
+    if end.first().is_some_and(|&tag| tag != END) {
+        return Part::Other;
+    }
+    let Some((sum, magic)) = end.get(1..9 + MAGIC.len()).and_then(|rest| rest.split_first_chunk::<8>()) else {
+        return Part::CutShort;
+    };
+    let is_whole = magic == MAGIC && u64::from_le_bytes(*sum) == xxh3_64(&bytes[HEAD..at]);
+    if is_whole { Part::Batch(at + 9 + MAGIC.len()) } else { Part::Other }
+}
+
+fn item(bytes: &[u8]) -> Part {
+    let length = match bytes.first() {
+        None => return Part::CutShort,
+        Some(&CLEAR) => 1 + 8,
+        Some(&ITEM) => {
+            let Some(head) = bytes.get(..ITEM_HEAD) else { return Part::CutShort };
+            let (key, value) = (u16::from_le_bytes([head[11], head[12]]), &head[13..17]);
+            if head[2] != 0 || value != &head[17..21] {
+                return Part::Other;
+            }
+            ITEM_HEAD + usize::from(key) + u32::from_le_bytes([value[0], value[1], value[2], value[3]]) as usize
+        }
+        Some(_) => return Part::Other,
+    };
+    if bytes.len() < length { Part::CutShort } else { Part::Batch(length) }
+}
+
+/// Hears of failed write-backs of the journals that were there when it was made.
+pub(super) struct Witness(Vec<(PathBuf, File)>);
+
+impl Witness {
+    pub(super) fn new(index: &Path) -> io::Result<Self> {
+        let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
+        Ok(Self(journals(index)?.into_iter().map(|(_, path)| open(path)).collect::<io::Result<_>>()?))
+    }
+
+    /// An error when a journal that is there now is not known to be on disk.
+    pub(super) fn check(&self, index: &Path) -> io::Result<()> {
+        for (_, path) in journals(index)? {
+            match self.0.iter().find(|(known, _)| *known == path) {
+                Some((_, file)) => file.sync_all()?,
+                None => return Err(io::Error::other("a journal was begun of which it isn't known")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the journals of a closed database into new files, from what the kernel still has of them, and puts those on disk in their places.
+pub(super) fn rewrite(index: &Path) -> Result<(), LayerError> {
+    let failed = |path: &Path| data_error("write anew, after it couldn't be written to its disk,", path);
+    for (_, path) in journals(index).map_err(failed(index))? {
+        tracing::warn!(path = %path.display(), "writing a journal of the layer database anew, for it couldn't be written");
+        let new = path.with_extension("jnl.new");
+        let written = copy(&path, &new).and_then(|()| fs::rename(&new, &path));
+        if written.is_err() {
+            // What stays is overwritten the next time.
+            let _removed = fs::remove_file(&new);
+        }
+        written.map_err(failed(&path))?;
+    }
+    File::open(index).and_then(|folder| folder.sync_all()).map_err(failed(index))
+}
+
+/// By reading and writing: a reflink would share just the bytes that are in doubt.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let to = File::create(to)?;
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                sparse::write(&to, at, &buffer[..count])?;
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    to.set_len(at)?;
+    to.sync_all()
+}
+
+/// Takes up to `room` bytes of disk for what will be appended to the journal in use, which ends where its last batch does.
+pub(super) fn reserve(index: &Path, room: u64) {
+    let Ok(Some((_, path))) = journals(index).map(|mut all| all.pop()) else { return };
+    let Ok(journal) = OpenOptions::new().write(true).open(path) else { return };
+    let Ok(end) = journal.metadata().map(|file| file.len().cast_signed()) else { return };
+    let mut room = room.cast_signed();
+    while room >= 4096 && fallocate(&journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, end, room).is_err() {
+        room /= 2;
+    }
+}
+
+/// What the disk says to one who wants `room` bytes of it beside `index`: nothing of them stays.
+pub(super) fn probe(index: &Path, room: u64) -> io::Result<()> {
+    let path = index.with_extension("probe");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+    let allocated = posix_fallocate(&file, 0, room.cast_signed());
+    fs::remove_file(&path)?;
+    Ok(allocated?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Ino;
+    use crate::layer::Layer;
+    use std::collections::BTreeMap;
+
+    /// A layer whose folder is as a killed daemon leaves it, with so many numbers in as many batches, and its only journal.
+    fn killed(folder: &Path, count: u64, text: &str) -> PathBuf {
+        let layer = Layer::open(&folder.join("first")).unwrap();
+        for number in 0..count {
+            let mut batch = layer.db().batch();
+            batch.put_number(&format!("number {number}"), number);
+            batch.put_text(&format!("text {number}"), text);
+            batch.commit().unwrap();
+        }
+        let copied =
+            std::process::Command::new("cp").arg("-a").arg(folder.join("first")).arg(folder.join("copy")).status();
+        assert!(copied.unwrap().success());
+        let mut found = journals(&folder.join("copy/index")).unwrap();
+        assert_eq!(found.len(), 1);
+        found.remove(0).1
+    }
+
+    /// How many of the numbers are there: the first so many, or it fails.
+    fn prefix(folder: &Path, count: u64) -> u64 {
+        let layer = Layer::open(&folder.join("copy")).unwrap();
+        let found: BTreeMap<u64, u64> = (0..count)
+            .filter_map(|number| Some((number, layer.db().meta_number(&format!("number {number}")).unwrap()?)))
+            .collect();
+        let prefix = found.len() as u64;
+        for number in 0..prefix {
+            assert_eq!(found.get(&number), Some(&number), "a gap");
+            assert!(layer.db().meta_text(&format!("text {number}")).unwrap().is_some());
+        }
+        assert_eq!(layer.db().inode(Ino(1)).unwrap(), None);
+        prefix
+    }
+
+    #[test]
+    fn a_journal_of_this_version_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = killed(folder.path(), 100, "text");
+        let (bytes, length) = read(&journal).unwrap();
+        assert_eq!(length, 64 << 20);
+        let whole = whole_batches(&bytes);
+        assert!(whole > 100 * 50, "{whole}");
+        assert!(bytes[whole..].iter().all(|&byte| byte == 0));
+        assert_eq!(mend(journal.parent().unwrap(), false).unwrap(), 0);
+        assert_eq!(prefix(folder.path(), 100), 100);
+    }
+
+    #[test]
+    fn a_batch_that_a_kill_cut_short_never_happened() {
+        // Long enough for every cut to be tried in reasonable time, with the lengths of an item among them.
+        let folder = tempfile::tempdir().unwrap();
+        let journal = killed(folder.path(), 3, "text");
+        let (bytes, _) = read(&journal).unwrap();
+        let whole = whole_batches(&bytes);
+        let last = (1..whole).rev().find(|&start| batch(&bytes[start..whole]) == Part::Batch(whole - start)).unwrap();
+        for end in last + 1..whole {
+            let file = File::options().write(true).open(&journal).unwrap();
+            file.set_len(0).unwrap();
+            file.write_all_at(&bytes[..end], 0).unwrap();
+            file.set_len(64 << 20).unwrap();
+            mend(journal.parent().unwrap(), false).unwrap();
+            let (left, _) = read(&journal).unwrap();
+            assert_eq!(whole_batches(&left), last);
+            assert!(left[last..].iter().all(|&byte| byte == 0), "{end}");
+        }
+        assert_eq!(prefix(folder.path(), 3), 2);
+    }
+
+    #[test]
+    fn any_pages_that_a_power_cut_took_leave_a_prefix() {
+        // Values of more than a page, so that a lost page can leave lengths right and bytes wrong.
+        for (text, count) in [("a".repeat(9000), 8), ("short".to_owned(), 400)] {
+            let folder = tempfile::tempdir().unwrap();
+            let journal = killed(folder.path(), count, &text);
+            let (bytes, _) = read(&journal).unwrap();
+            let pages = whole_batches(&bytes).div_ceil(4096);
+            assert!(pages > 4);
+            for lost in 0..pages {
+                let mut torn = bytes.clone();
+                let end = torn.len().min((lost + 1) * 4096);
+                torn[lost * 4096..end].fill(0);
+                fs::write(&journal, &torn).unwrap();
+                let dropped = mend(journal.parent().unwrap(), true).unwrap();
+                let (left, _) = read(&journal).unwrap();
+                let whole = whole_batches(&left);
+                assert!(whole <= lost * 4096 && left[whole..].iter().all(|&byte| byte == 0));
+                assert!(lost + 1 == pages || dropped > 0);
+                if lost > 0 {
+                    assert!(prefix(folder.path(), count) < count);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_refused_where_nothing_can_be_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = killed(folder.path(), 50, "text");
+        let (bytes, _) = read(&journal).unwrap();
+        let whole = whole_batches(&bytes);
+        for at in (0..whole - 200).step_by(17) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x55;
+            fs::write(&journal, &damaged).unwrap();
+            match mend(journal.parent().unwrap(), false) {
+                Err(LayerError::Damaged { offset, .. }) => assert!(offset <= at as u64),
+                // A batch's sequence number is under no checksum.
+                Ok(0) => assert!(whole_batches(&damaged) >= whole, "{at}"),
+                other => panic!("{at}: {other:?}"),
+            }
+            assert_eq!(fs::read(&journal).unwrap(), damaged, "nothing is changed on doubt");
+        }
+        // A journal that isn't the last was synced, power cut or not.
+        fs::write(&journal, &bytes[..whole - 3]).unwrap();
+        fs::write(journal.with_file_name("9999.jnl"), []).unwrap();
+        assert!(matches!(mend(journal.parent().unwrap(), true), Err(LayerError::Damaged { .. })));
+    }
+}

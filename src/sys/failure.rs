@@ -1,0 +1,13 @@
+//! What a failed operation on a file means.
+
+use std::io;
+
+/// It failed for want of room: a full disk, or a quota of the disk that is used up.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The disk didn't take or give the bytes (EIO).
+pub fn is_lost(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
+}
