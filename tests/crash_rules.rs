@@ -1,0 +1,256 @@
+//! The rules by which a layer loses nothing that was synced, each with the power cut that it is against. The filesystem is used without a mount; its
+//! disk is shut down with what it hadn't written, but for the log where that makes names newer than content.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
+#[path = "store_util/disk.rs"]
+mod disk;
+#[path = "common/skip.rs"]
+mod skip;
+
+use cairnfs::format::{Digest, Ino, Mode, Name};
+use cairnfs::ingest::{ImportOptions, Progress, import_dir};
+use cairnfs::layer::{Body, FileContent, Layer, LayerError};
+use cairnfs::store::Store;
+use cairnfs::vfs::freeze::Source;
+use cairnfs::vfs::{Caller, Fs, HandleId, OpenMode, RenameMode};
+use disk::Disk;
+use skip::possible;
+use std::time::{Duration, Instant};
+
+const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
+const WRITE: OpenMode = OpenMode { write: true, truncate: false };
+
+/// A store with a layer on a disk, whose base has the file `base` of 100,000 times `b`.
+struct Bench {
+    disk: Disk,
+    manifest: Digest,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// `None` where power can't be cut.
+    fn new() -> Option<Self> {
+        if !possible(&["xfs_io"]) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("base"), base()).unwrap();
+        let disk = Disk::make(folder.path(), "ext4").unwrap();
+        let store = Store::init(&disk.store()).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let manifest = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        Some(Self { disk, manifest, _folder: folder })
+    }
+
+    fn open(&self) -> Fs {
+        let store = Store::open(&self.disk.store()).unwrap();
+        Fs::with_layer(&store, self.manifest, self.try_open().unwrap()).unwrap()
+    }
+
+    fn try_open(&self) -> Result<Layer, LayerError> {
+        Layer::open(&self.disk.at.join("layer"))
+    }
+
+    fn cut(&self, fs: Fs, flush_log: bool) -> Fs {
+        self.disk.cut_power(flush_log);
+        drop(fs);
+        self.disk.restart();
+        self.open()
+    }
+}
+
+fn base() -> Vec<u8> {
+    vec![b'b'; 100_000]
+}
+
+fn name(text: &str) -> Name<'_> {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn ino(fs: &Fs, path: &str) -> Option<Ino> {
+    Some(fs.lookup(Ino::ROOT, name(path)).unwrap()?.ino)
+}
+
+fn read(fs: &Fs, path: &str) -> Option<Vec<u8>> {
+    let opened = fs.open(ino(fs, path)?, OpenMode::default()).unwrap();
+    let mut bytes = vec![0; 1 << 20];
+    let count = fs.read(opened.handle, 0, &mut bytes).unwrap();
+    bytes.truncate(count);
+    fs.release(opened.handle);
+    Some(bytes)
+}
+
+fn create(fs: &Fs, path: &str, content: &[u8], sync: bool) {
+    let (_, opened) = fs.create(ROOT, Ino::ROOT, name(path), Mode::from_bits(0o644), 0, WRITE).unwrap();
+    finish(fs, opened.handle, 0, content, sync);
+}
+
+fn write(fs: &Fs, path: &str, at: u64, content: &[u8], sync: bool) {
+    finish(fs, fs.open(ino(fs, path).unwrap(), WRITE).unwrap().handle, at, content, sync);
+}
+
+fn finish(fs: &Fs, handle: HandleId, at: u64, content: &[u8], sync: bool) {
+    fs.write(handle, at, content).unwrap();
+    if sync {
+        fs.fsync(handle, false).unwrap();
+    }
+    fs.release(handle);
+}
+
+/// As the kernel does when the last name went and nobody uses the inode.
+fn forget(fs: &Fs, of: Ino) {
+    fs.forget(of);
+}
+
+fn written() -> Vec<u8> {
+    [b"NEW".to_vec(), base()[3..].to_vec()].concat()
+}
+
+#[test]
+fn a_copy_that_was_not_synced_goes_back_to_the_base() {
+    let Some(bench) = Bench::new() else { return };
+    for flush_log in [false, true] {
+        let fs = bench.open();
+        write(&fs, "base", 0, b"NEW", false);
+        // Puts the copy's record on disk, and not the copy.
+        create(&fs, &format!("other{flush_log}"), b"x", true);
+        let fs = bench.cut(fs, flush_log);
+        assert_eq!(read(&fs, "base").unwrap(), base());
+        assert_eq!(fs.layer().unwrap().recovered().reverted, 1);
+        fs.close().unwrap();
+    }
+}
+
+#[test]
+fn what_was_synced_or_closed_is_not_taken_back() {
+    let Some(bench) = Bench::new() else { return };
+    for closed in [false, true] {
+        let fs = bench.open();
+        write(&fs, "base", 0, if closed { b"one" } else { b"two" }, false);
+        let fs = if closed {
+            fs.close().unwrap();
+            drop(fs);
+            bench.open()
+        } else {
+            fs.sync().unwrap();
+            fs
+        };
+        let expected = read(&fs, "base").unwrap();
+        create(&fs, &format!("other{closed}"), b"x", true);
+        let fs = bench.cut(fs, true);
+        assert!(read(&fs, "base").unwrap() == expected, "closed: {closed}");
+    }
+}
+
+#[test]
+fn a_copy_settles_by_itself() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, "base", 0, b"NEW", false);
+    let of = ino(&fs, "base").unwrap();
+    let pending = |fs: &Fs| {
+        let record = fs.layer().unwrap().db().inode(of).unwrap().unwrap();
+        matches!(record.body, Body::File { content: FileContent::Data { origin: Some(_) }, .. })
+    };
+    assert!(pending(&fs));
+    // A daemon that was killed and started again settles what the other left.
+    drop(fs);
+    let fs = bench.open();
+    let start = Instant::now();
+    while pending(&fs) {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never settles");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    create(&fs, "other", b"x", true);
+    let fs = bench.cut(fs, false);
+    assert!(read(&fs, "base").unwrap() == written());
+}
+
+#[test]
+fn a_synced_file_outlives_its_replacement_that_was_not() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    create(&fs, "file", b"old", true);
+    create(&fs, "removed", b"removed", true);
+    let (old, removed) = (ino(&fs, "file").unwrap(), ino(&fs, "removed").unwrap());
+    create(&fs, "new", b"new", true);
+    fs.rename((Ino::ROOT, name("new")), (Ino::ROOT, name("file")), RenameMode::Replace).unwrap();
+    fs.unlink(Ino::ROOT, name("removed")).unwrap();
+    forget(&fs, old);
+    forget(&fs, removed);
+    // The host's log has all that happened to names of the host; the layer's records are as they were synced.
+    let fs = bench.cut(fs, true);
+    let found = read(&fs, "file").unwrap();
+    assert!(found == b"old" || found == b"new", "{:?}", String::from_utf8_lossy(&found));
+    let found = read(&fs, "removed");
+    assert!(found.is_none() || found.as_deref() == Some(b"removed"), "{found:?}");
+    assert_eq!(fs.layer().unwrap().recovered().emptied, 0);
+}
+
+#[test]
+fn sealed_content_outlives_a_write_that_was_not_synced() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    create(&fs, "file", &base(), true);
+    {
+        // A snapshot that fails: its sealed content stays the layer's own.
+        let _frozen = fs.freeze().unwrap();
+    }
+    write(&fs, "file", 100_000, b"more", false);
+    create(&fs, "other", b"x", true);
+    let fs = bench.cut(fs, true);
+    let found = read(&fs, "file").unwrap();
+    assert!(found.starts_with(&base()), "{} bytes", found.len());
+}
+
+#[test]
+fn a_snapshot_that_seals_a_copy_loses_nothing_of_the_base() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, "base", 0, b"NEW", false);
+    {
+        let _frozen = fs.freeze().unwrap();
+    }
+    create(&fs, "other", b"x", true);
+    let fs = bench.cut(fs, true);
+    let found = read(&fs, "base").unwrap();
+    assert!(found == base() || found == written(), "{} bytes", found.len());
+}
+
+/// The store's copy of the file and the layer's are one file on the host: were the layer to write it again, a blob would change.
+#[test]
+fn what_a_snapshot_has_sealed_stays_sealed_after_a_power_cut() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    create(&fs, "new", b"what the snapshot takes", true);
+    let taken = {
+        let frozen = fs.freeze().unwrap();
+        let Some(Source::Sealed(path)) = frozen.content.values().next() else { panic!("{:?}", frozen.content) };
+        let taken = path.with_extension("taken");
+        std::fs::hard_link(path, &taken).unwrap();
+        std::fs::File::open(&taken).and_then(|file| file.sync_all()).unwrap();
+        std::fs::File::open(taken.parent().unwrap()).and_then(|folder| folder.sync_all()).unwrap();
+        taken
+    };
+    let fs = bench.cut(fs, true);
+    assert!(taken.exists());
+    write(&fs, "new", 0, b"OTHER", true);
+    assert_eq!(std::fs::read(&taken).unwrap(), b"what the snapshot takes");
+}
+
+#[test]
+fn content_that_is_gone_without_a_power_cut_is_not_taken_for_empty() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    create(&fs, "new", b"content", true);
+    let data = fs.layer().unwrap().data().path().to_owned();
+    drop(fs); // as when the daemon is killed
+    std::fs::rename(&data, data.with_extension("away")).unwrap();
+    let error = bench.try_open().unwrap_err().to_string();
+    assert!(error.contains("1 file") && error.contains("fsck"), "{error}");
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(data.with_extension("away"), &data).unwrap();
+    assert_eq!(read(&bench.open(), "new").unwrap(), b"content");
+}
