@@ -72,3 +72,66 @@ need_space() {
   free=$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1048576) }')
   [ "$free" -ge "$2" ] || die "$3 needs $2 GiB free in $1, but only $free GiB are. Free some, or point TMPDIR elsewhere."
 }
+
+# Results of tests, added up.
+passed=0 failed=0 skipped=0
+
+# count PASSED FAILED SKIPPED
+count() {
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# The last line of every script that tests; the status is 0 only when nothing failed.
+summary() {
+  say "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" = 0 ]
+}
+
+# counting NAME COMMAND...: a program that ends with `summary`, shown as it goes and counted. If it fails without having counted a failure, or
+# doesn't say, that's a failure.
+counting() {
+  local log=$LOGS/test-$1.log name=$1 rc=0 p f s
+  shift
+  "$@" </dev/null 2>&1 | tee "$log" || rc=$?
+  if read -r p f s < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1); then
+    if [ "$rc" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+    count "$p" "$f" "$s"
+  else
+    say "$name: status $rc, without a result"
+    count 0 1 0
+  fi
+}
+
+# cargo_results LOG: what all `test result:` lines of cargo add up to, as `PASSED FAILED SKIPPED`. Tests that found they can't run here have told
+# so in $CAIRNFS_TEST_SKIPS; for cargo they passed.
+cargo_results() {
+  local told=0
+  [ ! -s "$CAIRNFS_TEST_SKIPS" ] || told=$(cut -f1 "$CAIRNFS_TEST_SKIPS" | sort -u | wc -l)
+  sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored;.*/\1 \2 \3/p' "$1" |
+    awk -v told="$told" '{ p += $1; f += $2; s += $3 } END { print p - told, f + 0, s + told }'
+}
+
+# Names an empty file for those skips, and shows them afterwards.
+begin_skips() {
+  export CAIRNFS_TEST_SKIPS=$LOGS/$1.skips
+  : >"$CAIRNFS_TEST_SKIPS"
+}
+show_skips() { sort -u "$CAIRNFS_TEST_SKIPS" | sed -E 's/^([^\t]*)\t(.*)/skipped: \1: \2/'; }
+
+# All that the tests make is in a folder of their own, so that what one leaves when it is killed can be found and taken away.
+private_tmp() {
+  local tmp
+  tmp=$(mktemp -d "${TMPDIR:-/tmp}/cairnfs-test.XXXXXX")
+  chmod 755 "$tmp"
+  export TMPDIR=$tmp
+  at_exit rm -rf --one-file-system "$tmp"
+  at_exit unmount_below "$tmp"
+}
+
+unmount_below() {
+  local dir
+  awk -v top="$1/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | tac | while read -r dir; do
+    warn "a test left a mount at $dir"
+    umount -l "$dir" 2>/dev/null || fusermount3 -u -z "$dir" 2>/dev/null
+  done
+}
