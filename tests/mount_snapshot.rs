@@ -74,6 +74,31 @@ fn a_shared_mapping_outlives_its_descriptor_and_never_writes_the_blob() {
 }
 
 #[test]
+fn a_name_that_leads_to_an_old_node_can_be_written_though_the_newest_is_tied_up() {
+    let mount = TestMount::writable(&Spec::new());
+    let (one, other) = (mount.at("one"), mount.at("other"));
+    fs::write(&one, vec![b'0'; 1 << 20]).unwrap();
+    fs::hard_link(&one, &other).unwrap();
+    let writer = |path| OpenOptions::new().write(true).open(path);
+    let mut readers = Vec::new();
+    // Each reader ties a node to the content of its time, and the write after the snapshot needs another; `other` still leads to the first.
+    for round in b'1'..b'4' {
+        readers.push(File::open(&one).unwrap());
+        take(&mount, "taken");
+        writer(&one).unwrap().write_all_at(&[round], 0).unwrap();
+    }
+    readers.push(File::open(&one).unwrap());
+    take(&mount, "taken");
+    writer(&other).expect("the kernel looks a name up once more, not twice").write_all_at(b"4", 0).unwrap();
+    for (reader, expected) in readers.iter().zip(b'0'..) {
+        let mut first = [0];
+        reader.read_exact_at(&mut first, 0).unwrap();
+        assert_eq!(first, [expected]);
+    }
+    assert_eq!((fs::read(&one).unwrap()[0], fs::read(&other).unwrap()[0]), (b'4', b'4'));
+}
+
+#[test]
 fn readers_and_their_mappings_go_on_through_a_snapshot() {
     let mount = TestMount::writable(&Spec::new());
     fs::write(mount.at("file"), vec![b'a'; 1 << 21]).unwrap();

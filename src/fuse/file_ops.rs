@@ -66,12 +66,12 @@ impl Adapter {
         let flags = Access::from(flags);
         // Control files are opened elsewhere: see `control_requests`.
         let Node::File(ino) = self.node(node)? else { return Err(Refusal::Bug.into()) };
-        if self.nodes.is_superseded(node) {
-            return Err(Refusal::Superseded.into());
-        }
         // Without truncation, or for writing, the kernel has refused this before it asked.
         if flags.mode.truncate && !flags.mode.write && self.running.is(ino) {
             return Err(Refusal::Running.into());
+        }
+        if let Some(newer) = self.nodes.newer(node) {
+            return Err(self.prepare(newer, ino, flags, register));
         }
         // Where truncation comes with the open, the kernel leaves this to the filesystem, and doesn't tell CAP_FSETID.
         if flags.mode.truncate && !caller.is_machine_root() {
@@ -83,6 +83,22 @@ impl Adapter {
             self.running.opened(file.handle, ino);
         }
         Ok(file)
+    }
+
+    /// Sees to it that `node`, which the kernel is about to be sent to, can serve the open: it looks a name up again once, so an answer
+    /// that it should look once more would reach the program. Nothing is truncated yet. Returns what sends the kernel there.
+    fn prepare(&self, node: u64, ino: Ino, flags: Access, register: Register<'_>) -> Fault {
+        let mode = OpenMode { write: flags.mode.write || flags.mode.truncate, truncate: false };
+        let flags = Access { mode, ..flags };
+        let served = self.fs.open(ino, mode).map_err(Fault::from);
+        match served.and_then(|opened| self.serve(node, ino, opened, flags, register)) {
+            Ok(file) => {
+                self.fs.release(HandleId(file.handle));
+                self.modes.release(node);
+                Refusal::Superseded.into()
+            }
+            Err(fault) => fault,
+        }
     }
 
     /// Admits what was opened. What can't be served on this node by its older opens sends the kernel to another node.

@@ -34,7 +34,7 @@ impl Adapter {
     /// What a file handle leads to. The number may be of an inode that was removed since; and the kernel takes no other node than the one
     /// that the handle names, so a superseded one leads nowhere.
     fn find_itself(&self, node: u64, ino: Ino) -> Result<Option<Entry>, Fault> {
-        if self.nodes.is_superseded(node) || !self.fs.has_name(ino)? {
+        if self.nodes.newer(node).is_some() || !self.fs.has_name(ino)? {
             return Ok(None);
         }
         Ok(Some(self.entry(&self.fs.attr(ino)?)))

@@ -133,11 +133,12 @@ impl Nodes {
         forgotten.then_some(ino)
     }
 
-    /// Whether opens have to go to another node of the inode.
-    pub(super) fn is_superseded(&self, node: u64) -> bool {
+    /// The node of the inode that opens have to go to; `None` when it is this one.
+    pub(super) fn newer(&self, node: u64) -> Option<u64> {
         let aliases = self.aliases.read();
         let ino = if node < Ino::END.0 { Some(Ino(node)) } else { aliases.ino_of.get(&node).copied() };
-        ino.and_then(|ino| aliases.families.get(&ino)).is_some_and(|family| family.current != node)
+        let family = ino.and_then(|ino| aliases.families.get(&ino))?;
+        (family.current != node).then_some(family.current)
     }
 
     /// Whether the kernel may cache the attributes that it asks for by `ino`.
@@ -240,7 +241,7 @@ mod tests {
         assert!(second.alias && second.node != first && first >= FIRST_ALIAS);
         for node in [7, first, second.node] {
             assert_eq!(nodes.ino(node), Some(FILE));
-            assert_eq!(nodes.is_superseded(node), node != second.node);
+            assert_eq!(nodes.newer(node), (node != second.node).then_some(second.node));
         }
         assert!(!nodes.attributes_keep(FILE));
     }
@@ -255,7 +256,8 @@ mod tests {
         assert_eq!(nodes.forget(7, 1), None);
         assert!(nodes.attributes_keep(FILE));
         assert_eq!(nodes.publish_listed(FILE), Published { node: 7, alias: true });
-        assert!(nodes.is_superseded(7) && !nodes.attributes_keep(FILE));
+        assert_eq!(nodes.newer(7), Some(alias));
+        assert!(!nodes.attributes_keep(FILE));
         assert_eq!(nodes.forget(alias, 1), None);
         assert_eq!(nodes.forget(7, 1), Some(FILE));
         assert_eq!(nodes.families(), 0);
