@@ -24,6 +24,8 @@
 //! | the errno of any failure, such as a denied write | `fuse/errno.rs` |
 //! | whether an open is passthrough | `fuse/io_mode.rs`: `wish`, `decide`; whether the machine can: `fuse/backing.rs` |
 //! | how a file is copied up | `vfs/copy_up.rs` |
+//! | when an inode without a name goes | `vfs/reclaim.rs`; after a crash `layer/recovery.rs` |
+//! | that content is written out before it replaces other content | `vfs/sync.rs`: `start_writeback` |
 //! | when copies are synced, and when removed content is given back | `vfs/settle.rs` |
 //! | what evicts cached trees | `vfs/base.rs`: `TreeCache`; listings `vfs/mod.rs`: `VIEWS`; backing files `fuse/backing.rs`: `KEPT` |
 //! | what can be wrong with a layer, and in which order it is mended | `fsck/problem.rs`: `Code`, `stage` |

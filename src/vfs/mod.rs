@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! types     words exchanged with the adapter      base      clean nodes of the manifest
-//! node      what an inode is, clean or dirty      namespace lookup, make, unlink, rename, link
+//! node      what an inode is, clean or dirty      namespace lookup, unlink, rename, link
+//! make      new inodes, and what they inherit
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
 //! open      open files and handles                content   read, write, fallocate, seek, copy
 //! copy_up   clean content becomes dirty           freeze    what a snapshot needs
-//! sync      fsync, statfs, reclaiming             settle    copies synced, removed content given back, in the background
+//! sync      fsync, sync, closing                  settle    copies synced, removed content given back, in the background
+//! reclaim   inodes without a name                 totals    statfs
 //! ```
 //! An inode is dirty when the layer has a record of its number; a directory's entries are its base tree's, changed by the layer's name
 //! records. There are no whiteouts and no merged listings; renaming a directory moves one record.
@@ -29,11 +31,14 @@ mod error;
 #[cfg(test)]
 pub(crate) mod explored;
 pub mod freeze;
+mod make;
 mod namespace;
 mod node;
 mod open;
+mod reclaim;
 mod settle;
 mod sync;
+mod totals;
 mod types;
 mod xattrs;
 

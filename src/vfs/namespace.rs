@@ -1,19 +1,16 @@
-//! Names: lookup, make, create, unlink, rmdir, rename, link. Each change is one batch under the exclusive `tree_lock`.
+//! Names: lookup, unlink, rmdir, rename, link; what makes something new is in `make`. Each change is one batch under the exclusive `tree_lock`.
 //!
 //! The kernel has checked types and permissions on what it has cached; what only the filesystem knows is checked here: existence,
 //! emptiness, and types once more.
 
 use super::error::{Result, VfsError};
-use super::open::Opened;
-use super::types::{Attr, Caller, ContentKey, Make, OpenMode, RenameMode};
-use super::{Fs, Upper, acl};
-use crate::format::{Ino, Kind, Meta, Mode, Name, Timestamp, Xattrs};
-use crate::layer::{Batch, Body, DataId, FileContent, InodeRecord};
+use super::types::{Attr, RenameMode};
+use super::{Fs, Upper};
+use crate::format::{Ino, Kind, Name, Timestamp};
+use crate::layer::{Batch, Body, InodeRecord};
 
 /// Names that one inode can have (ext4's limit is 65,000).
 const LINK_MAX: u32 = 65_000;
-/// The longest target of a symbolic link (Linux `PATH_MAX`, less the NUL).
-const TARGET_MAX: usize = 4095;
 
 /// A name that was found, with its inode.
 struct Found {
@@ -43,89 +40,7 @@ impl Fs {
         Ok(Some(Found { ino, record: self.record(ino)? }))
     }
 
-    /// Makes a node, directory or symbolic link. `mode` is as the caller gave it, the umask not applied: a default list replaces it.
-    pub fn make(
-        &self,
-        caller: Caller,
-        parent: Ino,
-        name: Name<'_>,
-        what: Make,
-        mode: Mode,
-        umask: u32,
-    ) -> Result<Attr> {
-        if matches!(&what, Make::Symlink(target) if target.is_empty() || target.len() > TARGET_MAX) {
-            return Err(VfsError::NameTooLong);
-        }
-        let upper = self.upper()?;
-        upper.with_room(|| {
-            let _guard = upper.tree_lock.write();
-            let (ino, record) = self.add_new(upper, caller, parent, name, &what, mode, umask)?;
-            self.attr_of(ino, &record)
-        })
-    }
-
-    /// Makes a regular file and opens it.
-    pub fn create(
-        &self,
-        caller: Caller,
-        parent: Ino,
-        name: Name<'_>,
-        mode: Mode,
-        umask: u32,
-        open: OpenMode,
-    ) -> Result<(Attr, Opened)> {
-        let upper = self.upper()?;
-        let what = Make::Node(Kind::File, Default::default());
-        upper.with_room(|| {
-            let _guard = upper.tree_lock.write();
-            let (ino, record) = self.add_new(upper, caller, parent, name, &what, mode, umask)?;
-            let attr = self.attr_of(ino, &record)?;
-            Ok((attr, self.open_made(ino, open)?))
-        })
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what mknod(2) has, with who and where")]
-    fn add_new(
-        &self,
-        upper: &Upper,
-        caller: Caller,
-        parent: Ino,
-        name: Name<'_>,
-        what: &Make,
-        mode: Mode,
-        umask: u32,
-    ) -> Result<(Ino, InodeRecord)> {
-        let mut dir = self.live_dir(parent)?;
-        if self.child(parent, name)?.is_some() {
-            return Err(VfsError::Exists);
-        }
-        let ino = upper.layer.allocate_ino()?;
-        let record = new_record(caller, parent, &dir, what, mode, umask)?;
-        let data = matches!(record.body, Body::File { .. }).then_some(DataId { ino, generation: 1 });
-        if let Some(id) = data {
-            upper.layer.data().create(id)?;
-        }
-        let mut batch = upper.layer.db().batch();
-        batch.put_inode(ino, &record);
-        touch(&mut dir, i64::from(record.kind() == Kind::Dir));
-        batch.put_inode(parent, &dir);
-        let made = self
-            .attach(&mut batch, parent, name, ino, record.kind())
-            .and_then(|()| self.commit(upper, batch, &[parent]));
-        match (made, data) {
-            (Ok(()), _) => Ok((ino, record)),
-            (Err(error), None) => Err(error),
-            (Err(error), Some(id)) => {
-                // No record names it: on a full disk, the room that it takes is needed.
-                if let Err(error) = upper.layer.data().remove(id) {
-                    tracing::warn!(%error, "an empty data file stays behind");
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn commit(&self, upper: &Upper, batch: Batch<'_>, dirs: &[Ino]) -> Result<()> {
+    pub(super) fn commit(&self, upper: &Upper, batch: Batch<'_>, dirs: &[Ino]) -> Result<()> {
         batch.commit()?;
         upper.drop_views(dirs);
         Ok(())
@@ -135,7 +50,7 @@ impl Fs {
     pub fn unlink(&self, parent: Ino, name: Name<'_>) -> Result<()> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
-        let mut dir = self.live_dir(parent)?;
+        let dir = self.live_dir(parent)?;
         let found = self.find(parent, name)?.ok_or(VfsError::NotFound)?;
         if found.record.kind() == Kind::Dir {
             return Err(VfsError::IsDir);
@@ -143,8 +58,7 @@ impl Fs {
         let mut batch = upper.layer.db().freeing_batch();
         self.detach(&mut batch, parent, name)?;
         drop_link(&mut batch, found);
-        touch(&mut dir, 0);
-        batch.put_inode(parent, &dir);
+        put_changed_dir(&mut batch, parent, dir, 0);
         self.commit(upper, batch, &[parent])
     }
 
@@ -152,14 +66,13 @@ impl Fs {
     pub fn rmdir(&self, parent: Ino, name: Name<'_>) -> Result<()> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
-        let mut dir = self.live_dir(parent)?;
+        let dir = self.live_dir(parent)?;
         let found = self.find(parent, name)?.ok_or(VfsError::NotFound)?;
         let ino = found.ino;
         let mut batch = upper.layer.db().freeing_batch();
         self.detach(&mut batch, parent, name)?;
         self.drop_dir(upper, &mut batch, found)?;
-        touch(&mut dir, -1);
-        batch.put_inode(parent, &dir);
+        put_changed_dir(&mut batch, parent, dir, -1);
         self.commit(upper, batch, &[parent, ino])
     }
 
@@ -184,7 +97,7 @@ impl Fs {
 
     fn add_name(&self, upper: &Upper, ino: Ino, parent: Ino, name: Name<'_>) -> Result<Attr> {
         let _guard = upper.tree_lock.write();
-        let mut dir = self.live_dir(parent)?;
+        let dir = self.live_dir(parent)?;
         let mut record = self.record(ino)?;
         if record.kind() == Kind::Dir {
             return Err(VfsError::NotPermitted);
@@ -203,8 +116,7 @@ impl Fs {
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &record);
         self.attach(&mut batch, parent, name, ino, record.kind())?;
-        touch(&mut dir, 0);
-        batch.put_inode(parent, &dir);
+        put_changed_dir(&mut batch, parent, dir, 0);
         self.commit(upper, batch, &[parent])?;
         self.attr_of(ino, &record)
     }
@@ -213,7 +125,7 @@ impl Fs {
     pub fn rename(&self, from: (Ino, Name<'_>), to: (Ino, Name<'_>), mode: RenameMode) -> Result<()> {
         let upper = self.upper()?;
         if mode == RenameMode::Replace {
-            self.start_commit(from, to);
+            self.start_writeback(from, to);
         }
         upper.with_room(|| self.move_name(upper, from, to, mode))
     }
@@ -290,18 +202,9 @@ impl Fs {
     fn touch_both(&self, batch: &mut Batch<'_>, from: (Ino, i64), to: (Ino, i64)) -> Result<()> {
         let both = if from.0 == to.0 { vec![(from.0, from.1 + to.1)] } else { vec![from, to] };
         for (ino, subdirs) in both {
-            let mut dir = self.live_dir(ino)?;
-            touch(&mut dir, subdirs);
-            batch.put_inode(ino, &dir);
+            put_changed_dir(batch, ino, self.live_dir(ino)?, subdirs);
         }
         Ok(())
-    }
-
-    /// Opens a file made under the lock that the caller holds.
-    fn open_made(&self, ino: Ino, mode: OpenMode) -> Result<Opened> {
-        let opened = self.open_now(ino, mode)?;
-        debug_assert_eq!(opened.content, ContentKey::Data(ino, 1));
-        Ok(opened)
     }
 }
 
@@ -320,44 +223,13 @@ fn put_moved(batch: &mut Batch<'_>, mut moved: Found, parent: Ino) {
     batch.put_inode(moved.ino, &moved.record);
 }
 
-/// A directory's entries changed, with so many more directories among them.
-fn touch(dir: &mut InodeRecord, more_subdirs: i64) {
+/// In `batch`, records that a directory's entries changed, with so many more directories among them.
+pub(super) fn put_changed_dir(batch: &mut Batch<'_>, ino: Ino, mut dir: InodeRecord, more_subdirs: i64) {
     let now = Timestamp::now();
     dir.meta.mtime = now;
     dir.ctime = now;
     if let Body::Dir { subdirs, .. } = &mut dir.body {
         *subdirs = subdirs.saturating_add_signed(more_subdirs as i32);
     }
-}
-
-/// The record of something new in `dir`: owner, and what setgid and default lists of the directory hand down.
-fn new_record(
-    caller: Caller,
-    parent: Ino,
-    dir: &InodeRecord,
-    what: &Make,
-    mode: Mode,
-    umask: u32,
-) -> Result<InodeRecord> {
-    let is_dir = matches!(what, Make::Dir);
-    let (mode, xattrs) = match what {
-        Make::Symlink(_) => (Mode::from_bits(0o777), Xattrs::default()),
-        _ => acl::inherit(&dir.meta.xattrs, mode, umask, is_dir)?,
-    };
-    let setgid = u32::from(dir.meta.mode.bits()) & 0o2000;
-    let mode = if is_dir { Mode::from_bits(u32::from(mode.bits()) | setgid) } else { mode };
-    let gid = if setgid != 0 { dir.meta.gid } else { caller.gid };
-    let now = Timestamp::now();
-    let body = match what {
-        Make::Dir => Body::Dir { parent, subdirs: 0 },
-        Make::Symlink(target) => Body::Symlink(target.clone()),
-        Make::Node(Kind::File, _) => Body::File { generation: 1, content: FileContent::Data { origin: None } },
-        Make::Node(Kind::Char, device) => Body::Char(*device),
-        Make::Node(Kind::Block, device) => Body::Block(*device),
-        Make::Node(Kind::Fifo, _) => Body::Fifo,
-        Make::Node(Kind::Socket, _) => Body::Socket,
-        Make::Node(Kind::Dir | Kind::Symlink, _) => return Err(VfsError::Invalid),
-    };
-    let meta = Meta { mode, uid: caller.uid, gid, mtime: now, xattrs };
-    Ok(InodeRecord { meta, nlink: 1, atime: now, ctime: now, body })
+    batch.put_inode(ino, &dir);
 }

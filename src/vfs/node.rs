@@ -4,12 +4,12 @@
 
 use super::base::BaseInode;
 use super::error::{Result, VfsError};
-use super::sync::{ctime_of, mtime_of};
 use super::types::Attr;
 use super::{Fs, Upper};
 use crate::format::{Content, Device, Ino, Kind, Name, Node, Timestamp};
 use crate::layer::{Batch, BlobRef, Body, Child, DataId, FileContent, InodeRecord, NameRecord};
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 
 /// Blocks are told in units of 512 bytes (stat(2)), and files take whole blocks of 4096.
 const BLOCK_BYTES: u64 = 4096;
@@ -165,9 +165,11 @@ impl Fs {
 /// Modification and change time of dirty content, whose record says `recorded`. The data file's own change time tells of a change of the
 /// content only when its modification time moved too: copying up, linking and setting times move the one alone.
 pub(super) fn times_of_dirty(recorded: (Timestamp, Timestamp), data: &Metadata) -> (Timestamp, Timestamp) {
-    let mtime = mtime_of(data);
-    let ctime = if mtime == recorded.0 { recorded.1 } else { recorded.1.max(ctime_of(data)) };
-    (mtime, ctime)
+    let time =
+        |secs, nanos: i64| u32::try_from(nanos).ok().and_then(|nanos| Timestamp::new(secs, nanos)).unwrap_or_default();
+    let mtime = time(data.mtime(), data.mtime_nsec());
+    let changed = time(data.ctime(), data.ctime_nsec());
+    (mtime, if mtime == recorded.0 { recorded.1 } else { recorded.1.max(changed) })
 }
 
 impl Upper {
