@@ -67,10 +67,9 @@ impl Fs {
         if change.size.is_some_and(|size| size > SIZE_MAX) {
             return Err(VfsError::TooLarge);
         }
-        if changes_nothing(change) && !self.may_drop_privileges(caller, ino)? {
-            return Err(VfsError::NotPermitted);
-        }
-        if (change.size.is_some() && !caller.is_machine_root()) || changes_nothing(change) {
+        if changes_nothing(change) {
+            self.drop_privileges_if(caller, ino, |record| self.may_drop_privileges(caller, ino, record))?;
+        } else if change.size.is_some() && !caller.is_machine_root() {
             self.drop_privileges(caller, ino)?;
         }
         upper.with_room(|| self.change_attr(upper, caller, ino, change))
@@ -111,18 +110,23 @@ impl Fs {
 
     /// Whether a setattr that changes nothing may take privileges away: chown(2) of neither owner nor group, which anybody may call, looks like
     /// a write by passthrough. A write has a handle for writing; the owner and root may do it by chown(2) as well.
-    fn may_drop_privileges(&self, caller: Caller, ino: Ino) -> Result<bool> {
-        let _guard = self.read_lock();
-        let record = self.record(ino)?;
-        let takes = record.kind() != Kind::Dir && without_privileges(caller, &record) != record.meta.mode;
-        Ok(!takes || caller.uid == 0 || caller.uid == record.meta.uid || self.open.is_written(ino))
+    fn may_drop_privileges(&self, caller: Caller, ino: Ino, record: &InodeRecord) -> bool {
+        let takes = record.kind() != Kind::Dir && without_privileges(caller, record) != record.meta.mode;
+        !takes || caller.uid == 0 || caller.uid == record.meta.uid || self.open.is_written(ino)
     }
 
     /// Setuid and setgid of a file go, and its capability: what write(2) does for those without `CAP_FSETID`.
     pub fn drop_privileges(&self, caller: Caller, ino: Ino) -> Result<()> {
+        self.drop_privileges_if(caller, ino, |_| true)
+    }
+
+    fn drop_privileges_if(&self, caller: Caller, ino: Ino, may: impl Fn(&InodeRecord) -> bool) -> Result<()> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
         let mut record = self.record(ino)?;
+        if !may(&record) {
+            return Err(VfsError::NotPermitted);
+        }
         let mode = without_privileges(caller, &record);
         let capable = record.meta.xattrs.get(CAPABILITY).is_some();
         if record.kind() == Kind::Dir || (mode == record.meta.mode && !capable) {
