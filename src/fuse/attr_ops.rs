@@ -88,10 +88,10 @@ impl Adapter {
         }
     }
 
-    pub(super) fn remove_xattr(&self, caller: Caller, node: u64, name: &OsStr) -> Result<(), Fault> {
+    pub(super) fn remove_xattr(&self, node: u64, name: &OsStr) -> Result<(), Fault> {
         match self.node(node)? {
             Node::Control(..) => Err(Refusal::ControlFixed.into()),
-            Node::File(ino) => Ok(self.fs.remove_xattr(caller, ino, name.as_bytes())?),
+            Node::File(ino) => Ok(self.fs.remove_xattr(ino, name.as_bytes())?),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! running         files that are open to be run
 //! control_dir     .ctl · control_requests: its threads         backing   host files registered for passthrough
 //! metrics         counters                                     convert   the kernel's types and ours
+//! negotiation     what is asked of the kernel at the start     replies   from outcomes to answers
 //! errno           every failure's errno, in one place
 //! ```
 //! The kernel caches names, absent names, attributes, symbolic links and listings without limit of time, for nobody but the kernel changes
@@ -33,7 +34,9 @@ mod mount_options;
 mod mount_table;
 mod mounting;
 mod namespace_ops;
+mod negotiation;
 mod nodes;
+mod replies;
 mod requests;
 mod running;
 mod session;

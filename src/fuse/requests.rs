@@ -1,36 +1,33 @@
-//! The kernel's requests. Every method decodes, counts, calls, and replies; what is called is in the `*_ops` modules.
+//! The kernel's requests. Every method decodes, counts, calls, and replies; what is called is in the `*_ops` modules, how outcomes are answered
+//! in `replies`, what the mount starts with in `negotiation`. The rest is one file because the trait is one.
 
-use super::adapter::{Adapter, Entry, Node};
-use super::attr_ops::XattrAnswer;
+use super::adapter::{Adapter, Node};
 use super::backing::Registered;
 use super::control_requests::ControlRequest;
 use super::convert::{self, FOREVER};
 use super::errno::Refusal;
-use super::file_ops::{OpenFile, Serve};
 use super::metrics::Op;
+use super::replies::{
+    GENERATION, reply_attr, reply_created, reply_empty, reply_entry, reply_open, reply_stat_fs, reply_xattr,
+};
 use crate::vfs::{HandleId, Make, SetAttr};
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
-    ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-/// Inode numbers are never used twice, so no node number needs a second generation.
-const GENERATION: Generation = Generation(0);
+use std::time::SystemTime;
 
 /// The largest read that is answered; the kernel asks for 1 MiB at most.
 const READ_LIMIT: usize = 16 << 20;
-
-/// Bytes of the longest name in a directory, for statfs.
-const NAME_LENGTH: u32 = crate::format::NAME_MAX as u32;
 
 thread_local! {
     /// Reads are answered from here, so that a read costs no allocation.
@@ -42,74 +39,17 @@ impl Adapter {
         let control = Arc::clone(self.control_of(node.0)?);
         Some(ControlRequest { control, meter: self.meter.clone(), node })
     }
-}
 
-fn ttl(keep: bool) -> Duration {
-    if keep { FOREVER } else { Duration::ZERO }
-}
-
-fn reply_entry(reply: ReplyEntry, outcome: Result<Entry, Errno>) {
-    match outcome {
-        Ok(Entry { attr, attr_keep, entry_keep }) => {
-            reply.entry_with_ttls(&ttl(attr_keep), &ttl(entry_keep), &attr, GENERATION);
-        }
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, outcome: Result<(FileAttr, bool), Errno>) {
-    match outcome {
-        Ok((attr, keep)) => reply.attr(&ttl(keep), &attr),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_empty(reply: ReplyEmpty, outcome: Result<(), Errno>) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_xattr<T: AsRef<[u8]>>(reply: ReplyXattr, outcome: Result<XattrAnswer<T>, Errno>) {
-    match outcome {
-        Ok(XattrAnswer::Size(size)) => reply.size(size),
-        Ok(XattrAnswer::Value(value)) => reply.data(value.as_ref()),
-        Err(errno) => reply.error(errno),
+    /// Counts a request that is never granted.
+    fn refuse(&self, node: INodeNo, refusal: Refusal) -> Errno {
+        let Err(errno) = self.meter.run::<Infallible>(Op::Other, node, || Err(refusal.into()));
+        errno
     }
 }
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_ASYNC_READ,
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_BIG_WRITES,
-            InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            // Umask and default ACLs are the filesystem's to apply, for a default ACL replaces the umask.
-            InitFlags::FUSE_DONT_MASK,
-            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-            InitFlags::FUSE_EXPORT_SUPPORT,
-            // Saves a question for `security.capability` with every write(2); see `vfs::attrs` for what it obliges to.
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            InitFlags::FUSE_MAX_PAGES,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_POSIX_ACL,
-        ];
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                tracing::info!(?flag, "the kernel lacks a FUSE feature; going on without");
-            }
-        }
-        self.no_opendir = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
-        if self.passthrough
-            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
-            && config.set_max_stack_depth(1).is_ok()
-        {
-            self.backings.allow();
-        }
+        self.negotiate(config);
         Ok(())
     }
 
@@ -235,25 +175,7 @@ impl Filesystem for Adapter {
             let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.create_file(convert::caller(req), (parent.0, name), (mode, umask), OpenFlags(flags), &register)
         });
-        match outcome {
-            Ok((Entry { attr, .. }, OpenFile { handle, serve })) => {
-                let handle = FileHandle(handle);
-                match serve {
-                    Serve::Kernel(backing) => {
-                        reply.created_passthrough(
-                            &FOREVER,
-                            &attr,
-                            GENERATION,
-                            handle,
-                            FopenFlags::empty(),
-                            backing.id(),
-                        );
-                    }
-                    Serve::Daemon(flags) => reply.created(&FOREVER, &attr, GENERATION, handle, flags),
-                }
-            }
-            Err(errno) => reply.error(errno),
-        }
+        reply_created(reply, outcome);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -264,13 +186,7 @@ impl Filesystem for Adapter {
             let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.open_file(convert::caller(req), ino.0, flags, &register)
         });
-        match outcome {
-            Ok(OpenFile { handle, serve: Serve::Kernel(backing) }) => {
-                reply.opened_passthrough(FileHandle(handle), FopenFlags::empty(), backing.id());
-            }
-            Ok(OpenFile { handle, serve: Serve::Daemon(flags) }) => reply.opened(FileHandle(handle), flags),
-            Err(errno) => reply.error(errno),
-        }
+        reply_open(reply, outcome);
     }
 
     fn read(
@@ -320,7 +236,7 @@ impl Filesystem for Adapter {
 
     fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         // Nothing is held back that a close would have to bring out, so the kernel needn't ask again.
-        reply_empty(reply, self.meter.run(Op::Other, ino, || Err(Refusal::LeftToKernel.into())));
+        reply.error(self.refuse(ino, Refusal::LeftToKernel));
     }
 
     fn release(
@@ -391,19 +307,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match self.meter.run(Op::StatFs, ino, || self.stat_fs()) {
-            Ok(totals) => reply.statfs(
-                totals.blocks,
-                totals.free,
-                totals.available,
-                totals.files,
-                totals.files_free,
-                totals.block_size,
-                NAME_LENGTH,
-                totals.block_size,
-            ),
-            Err(errno) => reply.error(errno),
-        }
+        reply_stat_fs(reply, self.meter.run(Op::StatFs, ino, || self.stat_fs()));
     }
 
     fn setxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
@@ -420,8 +324,8 @@ impl Filesystem for Adapter {
         reply_xattr(reply, self.meter.run(Op::ListXattr, ino, list));
     }
 
-    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let remove = || self.remove_xattr(convert::caller(req), ino.0, name);
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let remove = || self.remove_xattr(ino.0, name);
         reply_empty(reply, self.meter.run(Op::RemoveXattr, ino, remove));
     }
 
@@ -477,8 +381,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        let Err(errno) = self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::NoIoctl.into()));
-        reply.error(errno);
+        reply.error(self.refuse(ino, Refusal::NoIoctl));
     }
 
     fn poll(
@@ -492,14 +395,10 @@ impl Filesystem for Adapter {
         reply: ReplyPoll,
     ) {
         // Files are always ready, and the kernel knows that once it has been told that there is nothing to ask.
-        let Err(errno) =
-            self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::LeftToKernel.into()));
-        reply.error(errno);
+        reply.error(self.refuse(ino, Refusal::LeftToKernel));
     }
 
     fn bmap(&self, _: &Request, ino: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
-        let Err(errno) =
-            self.meter.run::<std::convert::Infallible>(Op::Other, ino, || Err(Refusal::LeftToKernel.into()));
-        reply.error(errno);
+        reply.error(self.refuse(ino, Refusal::LeftToKernel));
     }
 }

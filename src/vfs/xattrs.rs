@@ -63,7 +63,7 @@ impl Fs {
     }
 
     /// Removes attribute `name`.
-    pub fn remove_xattr(&self, _caller: Caller, ino: Ino, name: &[u8]) -> Result<()> {
+    pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         check_name(name)?;
         self.change_xattrs(ino, |record| {
             if record.meta.xattrs.get(name).is_none() {

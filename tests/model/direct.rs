@@ -614,7 +614,7 @@ impl System for Direct {
             Op::ListXattr(on) => Ok(Got::Names(names_of(&self.fs().list_xattr(ROOT, self.on(on)?.ino)?))),
             Op::RemoveXattr(on, name) => {
                 let ino = self.xattrs_of(on, name, Fail::NotPermitted)?;
-                Ok(self.fs().remove_xattr(ROOT, ino, name.as_bytes()).map(|()| Got::Done)?)
+                Ok(self.fs().remove_xattr(ino, name.as_bytes()).map(|()| Got::Done)?)
             }
             Op::List(path) => self.list(path),
             Op::ListStart(slot, path) => {
