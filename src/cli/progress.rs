@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use crate::ingest::Progress;
+use crate::locks;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ impl Bar {
         let stop = Arc::new(AtomicBool::new(false));
         let (what, progress, stopped) = (what.to_owned(), Arc::clone(progress), Arc::clone(&stop));
         let watch = move || watch(&what, &progress, total, &stopped);
-        let thread = std::thread::Builder::new().name("progress".into()).spawn(watch);
+        let thread = locks::spawn_outside("progress", watch);
         // without a thread there is no bar, and the work goes on
         Self { watcher: thread.ok().map(|thread| (stop, thread)) }
     }

@@ -9,6 +9,7 @@
 
 use super::engine::Engine;
 use super::reply::{Done, Failure, Reply};
+use crate::locks;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -60,7 +61,7 @@ pub fn serve(path: &Path, engine: Arc<Engine>) -> io::Result<()> {
     let listener = UnixListener::bind(Address::new(path)?.path())?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     let clients = Arc::new(AtomicUsize::new(0));
-    std::thread::Builder::new().name("control".into()).spawn(move || {
+    locks::spawn_outside("control", move || {
         loop {
             match listener.accept() {
                 Ok((stream, _)) => welcome(stream, &engine, &clients),
@@ -84,7 +85,7 @@ fn welcome(stream: UnixStream, engine: &Arc<Engine>, clients: &Arc<AtomicUsize>)
         return refuse(stream, Failure::Busy, "too many control connections; try again");
     }
     let engine = Arc::clone(engine);
-    let spawned = std::thread::Builder::new().name("control-client".into()).spawn(move || {
+    let spawned = locks::spawn_outside("control-client", move || {
         let _clients = clients;
         if let Err(error) = converse(&stream, &engine) {
             tracing::debug!("a control connection ended: {error}");

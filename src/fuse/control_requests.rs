@@ -6,10 +6,10 @@ use super::errno::Refusal;
 use super::file_ops::Access;
 use super::meter::Meter;
 use super::metrics::Op;
+use crate::locks;
 use crate::vfs::Caller;
 use fuser::{FileHandle, FopenFlags, INodeNo, ReplyOpen, ReplyWrite};
 use std::sync::Arc;
-use std::thread;
 
 /// The control directory, and where its requests count.
 pub(super) struct ControlRequest {
@@ -49,7 +49,7 @@ impl ControlRequest {
 
 fn in_thread(name: &str, work: impl FnOnce() + Send + 'static) {
     // Without a thread the work is dropped with its reply, which answers EIO.
-    if let Err(error) = thread::Builder::new().name(name.into()).spawn(work) {
+    if let Err(error) = locks::spawn_outside(name, work) {
         tracing::error!(%error, "can't start a thread for the control directory");
     }
 }

@@ -20,7 +20,7 @@ use super::mounting::{abort_connection, check_mountpoint, connection_of, start, 
 use super::nodes::Nodes;
 use super::running::Running;
 use super::{ControlFiles, errno, mount_table, mounting};
-use crate::locks::Mutex;
+use crate::locks::{self, Mutex};
 use crate::vfs::{Caller, Fs, VfsError};
 use fuser::{Notifier, Session};
 use nix::mount::MntFlags;
@@ -31,7 +31,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// A filesystem, mounted and served. Dropping it ends the mount by force; [`Mounted::wait`] is the orderly way.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Mounted {
                 mount.obey(signal, earlier > 0);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(watch).map_err(|source| MountError::Signals { source })?;
+        locks::spawn_outside("signals", watch).map_err(|source| MountError::Signals { source })?;
         Ok(())
     }
 
@@ -266,7 +266,7 @@ fn serve(session: Session<Adapter>, handle: MountHandle) -> Result<JoinHandle<io
         handle.0.ended.store(true, SeqCst);
         outcome
     };
-    thread::Builder::new().name("fuse-session".into()).spawn(run).map_err(|source| {
+    locks::spawn_outside("fuse-session", run).map_err(|source| {
         // The session went with the thread that wasn't made; what it served goes too.
         if let Err(error) = mount.abort() {
             tracing::warn!(%error, "can't remove the mount that can't be served");

@@ -233,7 +233,7 @@ pub fn spawn<T: Send + 'static>(
     if exploring() {
         return shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).map(JoinHandle::Explored);
     }
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(JoinHandle::Native)
+    super::spawn_outside(name, work).map(JoinHandle::Native)
 }
 
 /// What explores can find: else a test that finds nothing says nothing.

@@ -5,6 +5,23 @@
 //! protocols there are, what each must keep and which test explores it: `explored`.
 //!
 //! Who takes which lock when is told by the module that owns it, under *Locking*.
+//!
+//! Threads
+//!
+//! * [`spawn`]: a thread that takes part in a protocol. It is a task while an exploration runs.
+//! * [`spawn_outside`]: a thread that waits for something that shuttle doesn't schedule, so that an exploration with it in it would never end. It holds
+//!   no lock while it waits, and all it does then is one call, which tests make from a task of their own:
+//!
+//!   | thread | waits for | then calls | explored as |
+//!   |---|---|---|---|
+//!   | `settle` | time, by a condition variable | `Upper::settle` | `vfs::explored`, which calls it |
+//!   | `fuse-session` | the kernel's requests | methods of `Adapter` | `fuse::explored`, which calls them |
+//!   | `control-open`, `control-write` | the kernel, which takes the reply | `ControlDir`, `Engine::run` | `control::explored` |
+//!   | `control`, `control-client` | the socket | `Engine::run` | `control::explored` |
+//!   | `signals` | signals | `MountHandle` | atomics only |
+//!   | `progress` | time | nothing that takes a lock of ours | |
+//!
+//! * `std::thread::scope`: workers of one call (imports, checks, snapshots). They end before the call does, and what they share belongs to it.
 
 #[cfg(test)]
 pub mod explored;
@@ -21,6 +38,17 @@ pub use explored::{Mutex, MutexGuard, RwLock, RwLockReadGuard, spawn};
 /// The operating system can't start one.
 #[cfg(not(test))]
 pub fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<T>> {
+    spawn_outside(name, work)
+}
+
+/// Starts a thread that shuttle never sees: why not is told above, of each.
+///
+/// # Errors
+/// The operating system can't start one.
+pub fn spawn_outside<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<std::thread::JoinHandle<T>> {

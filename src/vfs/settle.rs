@@ -32,7 +32,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a copy may stay unsynced, about: as long as ext4 takes by default to commit what was changed.
@@ -298,7 +298,7 @@ impl Settler {
                 }
             }
         };
-        let thread = thread::Builder::new().name("settle".into()).spawn(run);
+        let thread = locks::spawn_outside("settle", run);
         let thread = thread.map_err(VfsError::io("can't start the thread that settles copies"))?;
         Ok(Self { upper: Arc::clone(upper), thread: Some(thread) })
     }
