@@ -7,6 +7,7 @@ use super::mounts;
 use crate::control::client;
 use crate::fuse;
 use crate::store::{MountInfo, Store};
+use crate::sys::process::Process;
 use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     if !mounts::is_mounted(&path).doing(|| "read the list of mounts")? {
         return not_mounted(context, &store, &path, found);
     }
+    let ending = found.as_ref().map(|found| Ending::of(&store, found));
     if let Some(found) = found.as_ref().filter(|found| found.alive) {
         // a failure to sync is told, but an unmount that fails for it would leave no way out: the process syncs again at its end
         let limit = if args.lazy { SYNC_MAX_LAZY } else { SYNC_MAX };
@@ -55,8 +57,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
         }
     }
     detach(&path, args.lazy)?;
-    if let (Some(found), false) = (&found, args.lazy) {
-        wait_for_end(&store, found)?;
+    if let (Some(ending), false) = (ending, args.lazy) {
+        ending.wait()?;
     }
     done(context, &path)
 }
@@ -73,7 +75,7 @@ fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<Moun
             done(context, path)
         }
         // unmounted a moment ago, and about to end
-        Some(found) if ends_within(store, &found, ENDING).unwrap_or(false) => done(context, path),
+        Some(found) if Ending::of(store, &found).is_over_within(ENDING).unwrap_or(false) => done(context, path),
         Some(found) => {
             let error = Error::new(Exit::NotFound, format!("can't unmount {}", path.display()));
             let why = format!("it is mounted in another mount namespace, that of process {}", found.record.pid);
@@ -127,35 +129,68 @@ fn users(path: &Path) -> Vec<String> {
     users
 }
 
-fn wait_for_end(store: &Store, found: &MountInfo) -> Result<()> {
-    if ends_within(store, found, END_MAX)? {
-        return forget(store, found);
-    }
-    let error = Error::new(Exit::Failed, format!("can't wait any longer for process {} to end", found.record.pid));
-    let why = format!("it hasn't ended {} seconds after the unmount", END_MAX.as_secs());
-    Err(error.because(why).help(format!("see {}", found.record.log.display())))
+/// The end of a mount's process, to be waited for.
+struct Ending<'a> {
+    store: &'a Store,
+    found: &'a MountInfo,
+    /// `None` when it can't be told from here: it has ended, runs in another namespace of processes, or the kernel is too old.
+    process: Option<Process>,
 }
 
-fn ends_within(store: &Store, found: &MountInfo, limit: Duration) -> Result<bool> {
-    let lives = |mount: &MountInfo| mount.record.id == found.record.id && mount.alive;
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    // The record goes a moment before the process and what it has locked.
-    while mounts::list(store)?.iter().any(lives) || runs(found.record.pid) {
-        if start.elapsed() > limit {
-            return Ok(false);
+impl<'a> Ending<'a> {
+    /// To be asked while the mount is there: later another process may have the number.
+    fn of(store: &'a Store, found: &'a MountInfo) -> Self {
+        let pid = if found.alive { client::process(&found.record.socket).unwrap_or(found.record.pid) } else { 0 };
+        let opened = Process::open(pid).ok().flatten();
+        let process =
+            opened.filter(|_| mounts::list(store).is_ok_and(|all| all.iter().any(|mount| is_alive(mount, found))));
+        Self { store, found, process }
+    }
+
+    fn wait(&self) -> Result<()> {
+        if self.is_over_within(END_MAX)? {
+            return forget(self.store, self.found);
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        let record = &self.found.record;
+        let error = Error::new(Exit::Failed, format!("can't wait any longer for process {} to end", record.pid));
+        let uses =
+            record.layer.as_ref().map_or_else(String::new, |layer| format!(" and may still use layer `{layer}`"));
+        let why = format!("it hasn't ended {} seconds after the unmount{uses}", END_MAX.as_secs());
+        Err(error.because(why).help(format!("see {}", record.log.display())))
     }
-    Ok(true)
+
+    /// Whether the process ends within `limit` with all that it has locked: it does so in several steps, of which the record's end is the
+    /// first and the end of its last thread the last.
+    fn is_over_within(&self, limit: Duration) -> Result<bool> {
+        let until = Instant::now() + limit;
+        if let Some(process) = &self.process {
+            let ended = process.ends_within(limit);
+            if !ended.doing(|| format!("wait for process {} to end", self.found.record.pid))? {
+                return Ok(false);
+            }
+        }
+        let mut pause = Duration::from_millis(1);
+        while self.has_locks()? {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(true)
+    }
+
+    /// Whether the record or the layer is locked by the mount's process.
+    fn has_locks(&self) -> Result<bool> {
+        let record = &self.found.record;
+        let holds = |layer| self.store.layer_is_held_by(layer, record.pid).doing(|| format!("look at layer `{layer}`"));
+        Ok(mounts::list(self.store)?.iter().any(|mount| is_alive(mount, self.found))
+            || record.layer.as_ref().map_or(Ok(false), holds)?)
+    }
 }
 
-/// Whether the process still runs (proc_pid_stat(5)); one that only waits to be reaped holds nothing any more.
-fn runs(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+fn is_alive(mount: &MountInfo, found: &MountInfo) -> bool {
+    mount.record.id == found.record.id && mount.alive
 }
 
 /// Clears away what a process that died left behind.

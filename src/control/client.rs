@@ -2,6 +2,7 @@
 
 use super::reply::{Done, Failure, Reply};
 use super::socket::{Address, Ask};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -36,6 +37,12 @@ pub fn ask_within(socket: &Path, command: &str, limit: Option<Duration>) -> Resu
             Err(AskError { code: None, message })
         }
     }
+}
+
+/// The number of the daemon's process as it is here; 0 where it can't be seen from here, which is in another namespace of processes.
+pub fn process(socket: &Path) -> io::Result<u32> {
+    let stream = UnixStream::connect(Address::new(socket)?.path())?;
+    Ok(u32::try_from(getsockopt(&stream, PeerCredentials)?.pid()).unwrap_or(0))
 }
 
 fn converse(socket: &Path, command: &str, limit: Option<Duration>) -> io::Result<String> {

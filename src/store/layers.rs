@@ -239,6 +239,18 @@ impl Store {
         }
     }
 
+    /// Whether the process `pid` has a layer, by what it said when it took the lock.
+    pub fn layer_is_held_by(&self, name: &LayerName, pid: u32) -> Result<bool> {
+        let path = layer::lock(&self.layer_dir(name));
+        let Some(mut file) = found(File::open(&path)).context("open", &path)? else { return Ok(false) };
+        if flock::try_shared(&file).context("lock", &path)? {
+            return Ok(false);
+        }
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).context("read", &path)?;
+        Ok(holder.starts_with(&holder_of(pid)))
+    }
+
     /// Removes a layer with all that was written to it, also one whose description can't be read. Refused while somebody uses it.
     pub fn remove_layer(&self, name: &LayerName) -> Result<()> {
         // What is left of a layer may lack the file that is locked. Where the folder isn't there either, there is no layer.
@@ -261,6 +273,11 @@ impl Store {
             .unwrap_or_default();
         StoreError::NoLayer { name: name.to_string(), near: near(name.as_str(), names.iter().map(String::as_str)) }
     }
+}
+
+/// How the lock file begins while the process `pid` has the layer.
+fn holder_of(pid: u32) -> String {
+    format!("process {pid} ")
 }
 
 fn encode(config: &LayerConfig) -> Vec<u8> {
@@ -286,7 +303,7 @@ impl LayerLock {
 
     /// Tells others who has the layer: this process, and what for.
     pub fn describe(&self, use_: &str) -> Result<()> {
-        let text = format!("process {} ({use_})\n", std::process::id());
+        let text = format!("{}({use_})\n", holder_of(std::process::id()));
         // Written over what is there and cut then, so that no room is given up that a full disk may not have again. Whoever reads it
         // meanwhile reads the first line.
         let write = || {

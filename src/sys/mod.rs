@@ -9,6 +9,7 @@
 //! plain     files that must not hold one up      lease     who can write a file
 //! failure   what an error means                  daemon    letting go of what was inherited
 //! superblock  which filesystem a file is on, as it is mounted now
+//! process   waiting for the end of another process
 //! ```
 #![allow(unsafe_code, reason = "raw system calls live here, and only here")]
 
@@ -19,6 +20,7 @@ pub mod failure;
 pub mod flock;
 pub mod lease;
 pub mod plain;
+pub mod process;
 pub mod reflink;
 pub mod rename;
 pub mod sparse;
