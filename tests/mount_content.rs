@@ -201,6 +201,7 @@ fn a_small_file_open_for_reading_and_writing_is_one_file() {
     writer.set_len(4).unwrap();
     assert_eq!(read_all(&mut reader), b"012A");
     drop((reader, writer));
+    mount.wait_until_open(0);
     // Nothing is open, so the next opens go by passthrough; what was cached doesn't come back.
     let before = mount.count("opens_passthrough");
     OpenOptions::new().write(true).open(mount.at("file")).unwrap().write_all_at(b"Z", 0).unwrap();
@@ -331,6 +332,7 @@ fn a_snapshot_disturbs_nothing_that_is_open() {
     let path = mount.at("file");
     fs::write(&path, pattern(LARGE)).unwrap();
     fs::write(mount.at("written"), "before").unwrap();
+    mount.wait_until_open(0);
     let mut reader = File::open(&path).unwrap();
     let map = Map::read(&reader);
     let writer = OpenOptions::new().write(true).open(mount.at("written")).unwrap();
@@ -446,11 +448,13 @@ fn privileges_after_changes(dir: &Path) -> Vec<(&'static str, u32)> {
 }
 
 /// chown(2) of neither owner nor group takes setuid away, so it isn't for everybody.
-fn chown_to_nobody_in_particular(dir: &Path) -> Vec<(i32, u32)> {
+/// `closed` waits until no file is open for writing any more.
+fn chown_to_nobody_in_particular(dir: &Path, closed: impl Fn()) -> Vec<(i32, u32)> {
     let mut seen = Vec::new();
     for (owner, bits) in [(1, 0o6755), (65534, 0o6755), (1, 0o755)] {
         let path = dir.join(format!("{owner}-{bits:o}"));
         fs::write(&path, "program").unwrap();
+        closed();
         chown(&path, Some(owner), Some(1)).unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(bits)).unwrap();
         let script = "import os, sys; os.chown(sys.argv[1], -1, -1)";
@@ -465,10 +469,10 @@ fn chown_to_nobody_in_particular(dir: &Path) -> Vec<(i32, u32)> {
 fn a_chown_that_changes_nothing_takes_privileges_from_the_callers_files_only() {
     let host = tempfile::tempdir().unwrap();
     fs::set_permissions(host.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let expected = chown_to_nobody_in_particular(host.path());
+    let expected = chown_to_nobody_in_particular(host.path(), || ());
     assert_eq!(expected, [(1, 0o6755), (0, 0o755), (0, 0o755)]);
     let mount = TestMount::writable(&Spec::new());
-    assert_eq!(chown_to_nobody_in_particular(mount.root()), expected);
+    assert_eq!(chown_to_nobody_in_particular(mount.root(), || mount.wait_until_open(0)), expected);
     mount.stop();
 }
 

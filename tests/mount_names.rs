@@ -90,8 +90,12 @@ fn ten_thousand_entries_are_listed_once_each_and_then_cached() {
     assert_eq!(mount.count("lookup"), lookups, "the listing brought the attributes");
     let listings = mount.count("readdir");
     assert!(listings < 100, "{listings} requests for one listing");
-    assert_eq!(names(&mount.at("many")), expected);
-    assert_eq!(mount.count("readdir"), listings, "the second listing is the kernel's own");
+    // The kernel may be short of memory and drop a listing; it keeps one soon.
+    common::wait_until("a listing is the kernel's own", || {
+        let before = mount.count("readdir");
+        assert_eq!(names(&mount.at("many")), expected);
+        mount.count("readdir") == before
+    });
     mount.stop();
 }
 

@@ -84,10 +84,12 @@ fn a_name_that_leads_to_an_old_node_can_be_written_though_the_newest_is_tied_up(
     // Each reader ties a node to the content of its time, and the write after the snapshot needs another; `other` still leads to the first.
     for round in b'1'..b'4' {
         readers.push(File::open(&one).unwrap());
+        mount.wait_until_open(readers.len());
         take(&mount, "taken");
         writer(&one).unwrap().write_all_at(&[round], 0).unwrap();
     }
     readers.push(File::open(&one).unwrap());
+    mount.wait_until_open(readers.len());
     take(&mount, "taken");
     writer(&other).expect("the kernel looks a name up once more, not twice").write_all_at(b"4", 0).unwrap();
     for (reader, expected) in readers.iter().zip(b'0'..) {
@@ -102,6 +104,7 @@ fn a_name_that_leads_to_an_old_node_can_be_written_though_the_newest_is_tied_up(
 fn readers_and_their_mappings_go_on_through_a_snapshot() {
     let mount = TestMount::writable(&Spec::new());
     fs::write(mount.at("file"), vec![b'a'; 1 << 21]).unwrap();
+    mount.wait_until_open(0);
     let reader = File::open(mount.at("file")).unwrap();
     let map = Map::read(&reader);
     let before = reader.metadata().unwrap();
@@ -184,9 +187,12 @@ fn what_was_cached_before_passthrough_wrote_does_not_come_back() {
         let cached = mount.count("opens_cached");
         let before = fs::read(mount.at("small")).unwrap();
         assert!(mount.count("opens_cached") > cached, "not cached in round {round}");
+        // While a cached open lives there is no passthrough.
+        mount.wait_until_open(0);
         let passed = mount.count("opens_passthrough");
         OpenOptions::new().write(true).open(mount.at("small")).unwrap().write_all_at(byte, 0).unwrap();
         assert!(mount.count("opens_passthrough") > passed, "no passthrough in round {round}");
+        mount.wait_until_open(0);
         take(&mount, "taken");
         let after = fs::read(mount.at("small")).unwrap();
         assert_eq!(after, [byte, &before[1..]].concat(), "round {round}");

@@ -298,6 +298,11 @@ impl Fs {
         }
     }
 
+    /// Handles that are open. The kernel tells of a close some time after close(2) has returned.
+    pub fn open_handles(&self) -> usize {
+        self.open.handles.read().len()
+    }
+
     /// Shared hold on names and records.
     pub(super) fn read_lock(&self) -> Option<RwLockReadGuard<'_, ()>> {
         self.upper.as_ref().map(|upper| upper.tree_lock.read())

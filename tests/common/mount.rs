@@ -117,6 +117,11 @@ impl TestMount {
         self.root().join(path)
     }
 
+    /// Waits until the kernel has told of all closes but those of `live` descriptors, which it does after close(2) has returned.
+    pub fn wait_until_open(&self, live: usize) {
+        super::wait_until("the kernel has told of the closes", || self.fs.open_handles() == live);
+    }
+
     pub fn metrics(&self) -> MetricsSnapshot {
         self.mounted().handle().metrics().snapshot()
     }
