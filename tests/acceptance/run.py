@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--archive", help="tar of the root filesystem; without it only odd files are used")
     parser.add_argument("--report", help="write the report in markdown there")
     parser.add_argument("--only", action="append", choices=PARTS, help="only these parts")
+    parser.add_argument("--check", action="store_true", help="only see that the arguments are right")
     return parser.parse_args()
 
 
@@ -66,6 +67,8 @@ def parts(context, args):
 
 def main():
     args = arguments()
+    if args.check:
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report()
     if os.geteuid() != 0:
