@@ -6,7 +6,7 @@ use crate::common::spec::Spec;
 use crate::support::{errno, store};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 
 fn start(arguments: &[&str]) -> (tempfile::TempDir, ProcessMount) {
     let store = store(&Spec::new().file("file", "x").file("deep/.ctl/file", "below"));
@@ -36,6 +36,12 @@ fn it_is_for_the_owner_and_root() {
 fn its_name_is_reserved_at_the_root_alone() {
     let (_store, mount) = start(LAYER);
     assert_eq!(errno(fs::create_dir(mount.at(".ctl"))), libc::EEXIST);
+    assert_eq!(errno(symlink("x", mount.at(".ctl"))), libc::EEXIST);
+    assert_eq!(errno(fs::hard_link(mount.at("file"), mount.at(".ctl"))), libc::EEXIST);
+    assert_eq!(errno(File::create_new(mount.at(".ctl"))), libc::EEXIST);
+    assert_eq!(errno(File::create(mount.at(".ctl"))), libc::EISDIR);
+    assert_eq!(errno(fs::remove_file(mount.at(".ctl"))), libc::EISDIR);
+    assert_eq!(errno(fs::rename(mount.at("file"), mount.at(".ctl"))), libc::EISDIR);
     assert_eq!(errno(fs::remove_dir(mount.at(".ctl"))), libc::EBUSY);
     assert_eq!(errno(fs::rename(mount.at(".ctl"), mount.at("x"))), libc::EBUSY);
     assert_eq!(errno(fs::rename(mount.at("deep"), mount.at(".ctl"))), libc::EBUSY);
