@@ -104,6 +104,6 @@ pub enum Command {
     Doctor(doctor::Args),
     #[command(about = "Print a completion script for a shell")]
     Completions(generate::CompletionArgs),
-    #[command(about = "Write the man pages into a directory", hide = true)]
+    #[command(about = "Write the man pages into a directory")]
     Man(generate::ManArgs),
 }

@@ -56,7 +56,8 @@ fn path(context: &Context, store: &Store, reference: &str, path: &[u8], raw: boo
         }
         Node::Leaf(other) => {
             let error = Error::new(Exit::Failed, format!("can't print `{shown}`"));
-            Err(error.because(format!("it is a {}, which has no content", other.kind().as_str())))
+            let why = format!("it is a {}, which has no content", other.kind().as_str());
+            Err(error.because(why).help("`cairnfs ls -l` tells all of it"))
         }
     }
 }

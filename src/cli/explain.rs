@@ -22,7 +22,7 @@ macro_rules! explain {
         impl Explain for $type {
             fn explain(&self) -> (Exit, Option<String>) {
                 let exit: fn(&$type) -> Exit = $exit;
-                (exit(self), split(&self.to_string()).1)
+                (exit(self), told(self))
             }
 
             fn causes(&self) -> Vec<String> {
@@ -40,15 +40,7 @@ explain!(FsckError, of_fsck);
 
 impl Explain for io::Error {
     fn explain(&self) -> (Exit, Option<String>) {
-        let help = match self.kind() {
-            io::ErrorKind::PermissionDenied => Some("run it as the owner, or as root"),
-            io::ErrorKind::ReadOnlyFilesystem => {
-                Some("the filesystem is mounted read-only; remount it, or use another place")
-            }
-            io::ErrorKind::StorageFull => Some("make room on the filesystem; `cairnfs gc` frees what nothing names"),
-            _ => None,
-        };
-        (of_io(self), help.map(str::to_owned))
+        (of_io(self), Some(io_remedy(self).to_owned()))
     }
 
     fn causes(&self) -> Vec<String> {
@@ -58,7 +50,15 @@ impl Explain for io::Error {
 
 impl Explain for MountError {
     fn explain(&self) -> (Exit, Option<String>) {
-        (of_mount(self), split(&self.to_string()).1)
+        let help = match self {
+            Self::Mount { .. } | Self::Session { .. } => Some("`cairnfs doctor` tells what this machine lacks".to_owned()),
+            Self::Unmount { .. } => Some("end what uses it, or take it away with `cairnfs umount --lazy`".to_owned()),
+            Self::FinalSync { .. } => {
+                Some("mount it again and look at its files; `cairnfs fsck` checks the layer".to_owned())
+            }
+            _ => told(self),
+        };
+        (of_mount(self), help)
     }
 
     fn causes(&self) -> Vec<String> {
@@ -76,9 +76,10 @@ impl Explain for MountError {
 impl Explain for StoreError {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self {
-            Self::NoRef { near, .. } if near.is_empty() => Some("`cairnfs refs` lists all refs".to_owned()),
-            Self::NoLayer { near, .. } if near.is_empty() => Some("`cairnfs layers` lists all layers".to_owned()),
-            _ => split(&self.to_string()).1,
+            Self::NoRef { .. } => told(self).or_else(|| Some("`cairnfs refs` lists all refs".to_owned())),
+            Self::NoLayer { .. } => told(self).or_else(|| Some("`cairnfs layers` lists all layers".to_owned())),
+            Self::Encode { .. } => Some("change what can't be stored, or leave it out".to_owned()),
+            _ => told(self),
         };
         (of_store(self), help)
     }
@@ -91,16 +92,24 @@ impl Explain for StoreError {
 impl Explain for IngestError {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self {
-            Self::Archive { problem: Problem::NoEnd, .. } => {
-                Some("if the archive is known to be whole, --allow-missing-end takes it".to_owned())
+            Self::Archive { problem: problem @ Problem::NoEnd, .. } => Some(archive_remedy(problem).to_owned()),
+            Self::Archive { problem, .. } => told(self).or_else(|| Some(archive_remedy(problem).to_owned())),
+            Self::Stream { .. } => {
+                Some("get the archive anew, or decompress it by itself to see where it breaks off".to_owned())
             }
+            Self::Format { .. } | Self::Name { .. } => {
+                Some("rename or change it, or leave it out with --exclude".to_owned())
+            }
+            Self::Links(_) => Some("import it in parts, each with fewer hard-linked files".to_owned()),
+            Self::Pattern { .. } => Some("write a path or pattern relative to the source, as `var/cache/*`".to_owned()),
+            Self::Damaged { .. } => Some("import its source again, or export an earlier manifest".to_owned()),
             Self::Limit { what: "entries", .. } => Some("if that many are meant, --max-entries takes more".to_owned()),
             Self::Incomplete { .. } => Some("run it as root, or leave out owners with --no-owners".to_owned()),
             Self::NotEmpty { .. } => Some("export to a new or empty directory, or give --force".to_owned()),
             Self::Reserved => {
                 Some("rename it, leave it out with --exclude /.ctl, or allow it with --allow-ctl".to_owned())
             }
-            _ => split(&self.to_string()).1,
+            _ => told(self),
         };
         (of_ingest(self), help)
     }
@@ -118,7 +127,8 @@ impl Explain for GcError {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self {
             Self::NoRoots { .. } => Some("if that is meant, `cairnfs gc --allow-no-roots`".to_owned()),
-            _ => split(&self.to_string()).1,
+            Self::Unreadable { root, .. } => Some(format!("repair that, or remove {root}, then collect again")),
+            _ => told(self),
         };
         (of_class(self.class()), help)
     }
@@ -132,6 +142,64 @@ impl Explain for GcError {
 fn head_split(mut causes: Vec<String>) -> Vec<String> {
     causes.iter_mut().take(1).for_each(|head| *head = split(head).0);
     causes
+}
+
+/// What the error's text says to do; if nothing, what can be done about the failure of the system beneath it.
+fn told(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let by_text = split(&error.to_string()).1;
+    by_text.or_else(|| {
+        let beneath = std::iter::successors(Some(error), |error| error.source());
+        beneath.filter_map(|error| error.downcast_ref::<io::Error>()).last().map(|error| io_remedy(error).to_owned())
+    })
+}
+
+/// What to do about a failure that the system tells.
+fn io_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "run it as the owner, or as root",
+        io::ErrorKind::NotFound => "check the path: it, or a directory above it, isn't there",
+        io::ErrorKind::NotADirectory => "check the path: a part of it isn't a directory",
+        io::ErrorKind::IsADirectory => "name a file: that is a directory",
+        io::ErrorKind::AlreadyExists => "name another place, or remove what is there",
+        io::ErrorKind::ReadOnlyFilesystem => "the filesystem is mounted read-only; remount it, or use another place",
+        io::ErrorKind::StorageFull => "make room on the filesystem; `cairnfs gc` frees what nothing names",
+        io::ErrorKind::ResourceBusy => "end what uses it, then try again",
+        io::ErrorKind::BrokenPipe => "what was to read it ended early; look at what it said",
+        _ => "try again; if it goes on, the kernel log (`dmesg`) may say why",
+    }
+}
+
+/// What to do about an archive that can't be imported as it is.
+fn archive_remedy(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::NoEnd => "if the archive is known to be whole, --allow-missing-end takes it",
+        Problem::NotTar => "give a directory, or a tar archive; `file` tells what it is",
+        Problem::Empty
+        | Problem::Truncated(_)
+        | Problem::LoneZeros
+        | Problem::Checksum
+        | Problem::Number(_)
+        | Problem::Records
+        | Problem::Record(_)
+        | Problem::Dangling
+        | Problem::Sparse(_)
+        | Problem::NoName => "get the archive anew, and compare its checksum with that of where it comes from",
+        Problem::HeaderTooLong(_) | Problem::PathTooLong(_) => "extract it, and import the directory",
+        Problem::Unsupported(_)
+        | Problem::Global(_)
+        | Problem::Type(_)
+        | Problem::AclName(..)
+        | Problem::Acl(_)
+        | Problem::Escapes
+        | Problem::Name(_)
+        | Problem::RootType
+        | Problem::Beneath(..)
+        | Problem::OverDirectory
+        | Problem::LinkTarget(_)
+        | Problem::LinkDirectory(_)
+        | Problem::SymlinkTarget
+        | Problem::Format(_) => "pack it anew without that member, or extract it and import the directory",
+    }
 }
 
 /// The text, and what it says to do.

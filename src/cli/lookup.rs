@@ -50,7 +50,9 @@ impl<'a> Rootfs<'a> {
                 return Err(error.help("symbolic links aren't followed; `cairnfs ls` shows where they point"));
             };
             let tree = self.store.read_tree(subtree.tree).doing(|| format!("look up `{shown}`"))?;
-            let name = Name::new(part).map_err(|why| missing().because(why.to_string()))?;
+            let name = Name::new(part).map_err(|why| {
+                missing().because(why.to_string()).help("`cairnfs ls` lists what is there")
+            })?;
             let index = tree.find(name).ok_or_else(|| missing().help("`cairnfs ls` lists what is there"))?;
             item = self.item(tree.entry(index))?;
         }
@@ -76,6 +78,7 @@ impl<'a> Rootfs<'a> {
                 let inode = self.links.get(number).ok_or_else(|| {
                     Error::new(Exit::Corrupt, format!("`{}` is damaged", self.manifest.name))
                         .because(format!("an entry names linked inode {}, which its table doesn't have", number.0))
+                        .help("import its source again, or use an earlier manifest")
                 })?;
                 Ok(Item { meta: inode.meta, nlink: inode.nlink.into(), node: Node::Leaf(inode.content) })
             }
@@ -149,7 +152,7 @@ impl Item {
             }
             Node::Leaf(Content::Symlink(target)) => put_bytes(&mut object, "target", target),
             Node::Leaf(Content::Char(device) | Content::Block(device)) => {
-                object.insert("rdev".into(), serde_json::json!([device.major, device.minor]));
+                object.insert("rdev".into(), serde_json::json!({ "major": device.major, "minor": device.minor }));
             }
             Node::Leaf(Content::Fifo | Content::Socket) => {}
         }

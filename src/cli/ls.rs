@@ -90,7 +90,8 @@ impl<W: Write> Lister<'_, W> {
                     return Err(Error::new(
                         Exit::Failed,
                         format!("more than {DEPTH_MAX} directories inside each other"),
-                    ));
+                    )
+                    .help("mount it to look deeper"));
                 }
                 path.push(b'/');
                 stack.push((self.rootfs.tree(subtree.tree)?, 0, path.len()));

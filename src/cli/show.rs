@@ -20,7 +20,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// A ref, a digest or a prefix of one, or a layer
+    /// A ref, a digest or at least 8 digits of its start, or a layer
     #[arg(value_name = "REF|DIGEST|LAYER")]
     pub what: String,
     /// The layer of that name

@@ -143,6 +143,7 @@ fn of_store(error: &StoreError) -> Errno {
         | StoreError::BadFormatFile { .. }
         | StoreError::Encode { .. }
         | StoreError::NoRef { .. }
+        | StoreError::NotManifest { .. }
         | StoreError::Ambiguous { .. }
         | StoreError::BadRef { .. }
         | StoreError::BadHistory { .. }

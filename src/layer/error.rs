@@ -33,7 +33,7 @@ pub enum LayerError {
         path: PathBuf,
     },
     /// A layer written by another version of the program.
-    #[error("the layer at {path} has format {found}; this program knows format {known}: use the program that made it")]
+    #[error("the layer at {path} has format {found}; this program knows format {known}; use the program that made it")]
     Version {
         /// The layer's folder.
         path: PathBuf,

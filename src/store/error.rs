@@ -1,5 +1,6 @@
 //! What a store operation can fail with, for people and for programs.
 
+use super::resolve::PREFIX_MIN;
 use crate::format::{Digest, FormatError};
 use crate::sys::failure;
 use std::io;
@@ -81,6 +82,16 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A person named an object that is whole, but no manifest.
+    #[error(
+        "object {digest} is no manifest that this program can read: {why}; `cairnfs cat {digest}` prints what it is"
+    )]
+    NotManifest {
+        /// The object.
+        digest: Digest,
+        /// Why it isn't one.
+        why: String,
+    },
     /// A value that can't be encoded.
     #[error("can't encode {what}: {source}")]
     Encode {
@@ -91,7 +102,7 @@ pub enum StoreError {
         source: FormatError,
     },
     /// No ref or manifest by that name.
-    #[error("no ref or manifest `{name}`{}", suggest(near))]
+    #[error("no ref or manifest `{name}`{}", suggest_ref(name, near))]
     NoRef {
         /// What was asked for.
         name: String,
@@ -135,13 +146,17 @@ pub enum StoreError {
         other: String,
     },
     /// A ref whose history has nothing to take back.
-    #[error("no move or removal of ref `{name}` is left to take back")]
+    #[error(
+        "no move or removal of ref `{name}` is left to take back; `cairnfs refs history {name}` lists what became of it"
+    )]
     NothingToUndo {
         /// The ref.
         name: String,
     },
     /// A ref that was moved but what it named is collected since.
-    #[error("ref `{name}` can't be taken back to {digest}: it was collected since ({source})")]
+    #[error(
+        "ref `{name}` can't be taken back to {digest}: it was collected since ({source}); import its source again, or point the ref at another manifest with `cairnfs refs set`"
+    )]
     UndoTooLate {
         /// The ref.
         name: String,
@@ -210,6 +225,15 @@ fn remedy(source: &io::Error) -> &'static str {
     }
 }
 
+/// As [`suggest`], and what may be wrong with a digest.
+fn suggest_ref(name: &str, near: &[String]) -> String {
+    let digits = name.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
+    if near.is_empty() && digits && (4..PREFIX_MIN).contains(&name.len()) {
+        return format!("; of a digest give at least the first {PREFIX_MIN} digits");
+    }
+    suggest(near)
+}
+
 fn suggest(near: &[String]) -> String {
     match near {
         [] => String::new(),
@@ -263,7 +287,9 @@ impl StoreError {
     /// Which class the error is of.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NoStore { .. } | Self::NoRef { .. } | Self::NoLayer { .. } => ErrorClass::NotFound,
+            Self::NoStore { .. } | Self::NoRef { .. } | Self::NoLayer { .. } | Self::NotManifest { .. } => {
+                ErrorClass::NotFound
+            }
             Self::Ambiguous { .. } | Self::NothingToUndo { .. } | Self::UndoTooLate { .. } => ErrorClass::NotFound,
             Self::NotEmpty { .. } | Self::UnknownVersion { .. } | Self::NotWritable { .. } => ErrorClass::Refused,
             Self::RefConflict { .. } | Self::LayerExists { .. } | Self::LayerBusy { .. } => ErrorClass::Refused,

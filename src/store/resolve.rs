@@ -7,10 +7,10 @@ use crate::format::{Digest, RefName};
 use std::fs;
 
 /// Digits of a digest that must be given at least.
-const PREFIX_MIN: usize = 8;
+pub(super) const PREFIX_MIN: usize = 8;
 
 impl Store {
-    /// A manifest by ref name, by full digest, or by a unique prefix of at least 8 digits.
+    /// A manifest by ref name, by full digest, or by a unique prefix of at least [`PREFIX_MIN`] digits.
     pub fn resolve(&self, text: &str) -> Result<Digest> {
         if let Ok(name) = text.parse::<RefName>() {
             match self.resolve_ref(&name) {
@@ -21,6 +21,10 @@ impl Store {
         if let Ok(digest) = text.parse::<Digest>() {
             return match self.read_manifest(digest) {
                 Err(StoreError::MissingObject { .. }) => Err(self.no_ref(text)),
+                // Bytes that are what the digest says are no damage: another kind of object was named.
+                Err(StoreError::CorruptObject { why, .. }) if self.verify_object(digest).is_ok() => {
+                    Err(StoreError::NotManifest { digest, why })
+                }
                 read => read.map(|_| digest),
             };
         }
