@@ -21,7 +21,7 @@ fn an_import_reports_what_it_made_and_the_same_again_is_the_same_manifest() {
     let args = ["import", world.str("src"), "again", "--created", "2024-05-01T00:00:00Z", "--label", "project=web"];
     let made = world.json(&args);
     assert_eq!(made["name"], "again");
-    assert_eq!((made["stored"].as_u64(), made["entries"].as_u64()), (Some(0), Some(5)));
+    assert_eq!((made["new_blobs"].as_u64(), made["entries"].as_u64()), (Some(0), Some(5)));
     assert_eq!(world.json(&args)["manifest"], made["manifest"]);
     let shown = world.json(&["show", "again"]);
     assert_eq!(shown["labels"]["project"], "web");

@@ -139,7 +139,7 @@ fn snapshots_by_every_way_and_of_an_unmounted_layer() {
     world.run(&["snapshot", "work", "three"]);
     world.run(&["umount", "-q", world.str("mnt")]);
     let changes = world.json(&["diff", "work"])["changes"].clone();
-    assert!(changes.as_array().unwrap().iter().any(|one| one["kind"] == "A" && one["path"] == "three"), "{changes}");
+    assert!(changes.as_array().unwrap().iter().any(|one| one["change"] == "A" && one["path"] == "three"), "{changes}");
     let four = world.json(&["snapshot", "work", "four"]);
     assert_eq!(world.run(&["ls", "two"]), "empty\netc\nhard\none\ntwo\n");
     assert_eq!(world.run(&["ls", "four"]), "empty\netc\nhard\none\nthree\ntwo\n");

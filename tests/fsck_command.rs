@@ -73,7 +73,7 @@ fn a_layer_in_use_is_refused_by_name_and_left_out_otherwise() {
     let (text, _) = ends(&world, 5, &["--json", "fsck"]);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     for layer in value["layers"].as_array().unwrap() {
-        let skipped = layer["layer"] == "other";
+        let skipped = layer["name"] == "other";
         assert_eq!((layer["sound"].is_null(), layer["skipped"].is_string()), (skipped, skipped), "{layer}");
         assert!(layer["problems"].is_array(), "{layer}");
     }

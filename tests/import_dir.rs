@@ -34,7 +34,7 @@ fn every_kind_of_object_comes_back_as_it_was() {
     assert_eq!((links("a/linked"), links("linked symlink"), links("linked fifo")), (3, 2, 2));
     let again = lab.import_dir(&exported);
     assert_eq!(again.manifest, imported.manifest);
-    assert_eq!((again.stored, again.new_bytes), (0, 0));
+    assert_eq!((again.new_blobs, again.new_bytes), (0, 0));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn counts_say_what_was_stored() {
     symlink("a", source.join("f")).unwrap();
     fs::create_dir(source.join("g")).unwrap();
     let imported = lab.import_dir(&source);
-    assert_eq!((imported.stored, imported.deduplicated, imported.total_files), (3, 1, 4));
+    assert_eq!((imported.new_blobs, imported.deduplicated, imported.regular_files), (3, 1, 4));
     assert_eq!((imported.entries, imported.bytes), (7, 4 + 4 + 5 + 4));
     assert!(imported.new_bytes > 4 + 5 + 4);
     assert_eq!(lab.store.resolve_ref(&"test".parse().unwrap()).unwrap(), imported.manifest);
@@ -69,7 +69,7 @@ fn counts_say_what_was_stored() {
     assert_eq!(manifest.created_at, "2024-05-01T12:00:00Z");
     let json = serde_json::to_value(&imported).unwrap();
     assert_eq!(json["manifest"], imported.manifest.to_string());
-    assert!(json["duration"].as_f64().unwrap() > 0.0);
+    assert!(json["duration_seconds"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn two_imports_at_once_share_a_store() {
         let second = scope.spawn(|| import("second"));
         (first.join().unwrap(), second.join().unwrap())
     });
-    assert_eq!(first.stored + second.stored, 150);
+    assert_eq!(first.new_blobs + second.new_blobs, 150);
     let root = |manifest: Digest| lab.store.read_manifest(manifest).unwrap().root;
     assert_eq!(root(first.manifest), root(second.manifest));
     lab.export_dir(first.manifest, "first");

@@ -479,7 +479,7 @@ fn a_snapshot_is_what_the_mount_showed_and_the_mount_goes_on() {
     let manifest = bench.store.read_manifest(report.manifest).unwrap();
     assert_eq!(manifest.parent, Some(bench.base));
     // twin, d/e/f and a/moved/8 have two names each.
-    assert_eq!((report.total_entries, report.total_files), (before.len() as u64, before.len() as u64 - 3 - 5));
+    assert_eq!((report.entries, report.files), (before.len() as u64, before.len() as u64 - 3 - 5));
     assert_eq!(walk(&bench.layer_path().join("data")), 0, "the layer's data became blobs");
     let mut buffer = [0; 4];
     fs.read(reader.handle, 0, &mut buffer).unwrap();

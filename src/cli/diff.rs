@@ -42,6 +42,6 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     context.out.report(&json!({ "changes": values }), || lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
-fn change((kind, path): (&str, &str)) -> Value {
-    json!({ "kind": kind, "path": path })
+fn change((change, path): (&str, &str)) -> Value {
+    json!({ "change": change, "path": path })
 }

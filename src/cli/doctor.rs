@@ -35,7 +35,6 @@ struct Check {
     name: &'static str,
     verdict: Verdict,
     found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 

@@ -162,14 +162,14 @@ impl Outcome {
     fn json(&self, name: &LayerName) -> Value {
         match self {
             Self::Checked(report) => {
-                let mut value = json!({ "layer": name, "sound": report.is_sound() });
+                let mut value = json!({ "name": name, "sound": report.is_sound() });
                 if let (Some(object), Value::Object(fields)) = (value.as_object_mut(), json!(report)) {
                     object.extend(fields);
                 }
                 value
             }
-            Self::Skipped(holder) => json!({ "layer": name, "sound": null, "problems": [], "skipped": holder }),
-            Self::Failed(error) => json!({ "layer": name, "sound": null, "problems": [], "error": error }),
+            Self::Skipped(holder) => json!({ "name": name, "sound": null, "problems": [], "skipped": holder }),
+            Self::Failed(error) => json!({ "name": name, "sound": null, "problems": [], "error": error }),
         }
     }
 

@@ -99,7 +99,7 @@ impl Described {
             "base": config.base,
             "base_refs": self.base_refs,
             "last_snapshot": config.parent,
-            "mode": config.mode,
+            "mode": mode(config.mode),
             "project": config.project,
             "quota": config.quota,
             "created_at": config.created_at,
@@ -127,5 +127,13 @@ impl Described {
             ("mounted on", self.mountpoint().unwrap_or_else(|| "nowhere".to_owned())),
         ];
         lines.into_iter().map(|(key, value)| format!("{key:<12}{value}\n")).collect()
+    }
+}
+
+/// Where writes go, in the words of `mounts`.
+fn mode(mode: LayerMode) -> &'static str {
+    match mode {
+        LayerMode::Overlay => "layer",
+        LayerMode::Tmpfs => "tmpfs",
     }
 }

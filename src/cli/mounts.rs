@@ -65,7 +65,7 @@ pub(super) fn value(found: &MountInfo) -> Value {
         "mode": mode(record),
         "layer": record.layer,
         "pid": record.pid,
-        "since": since(record),
+        "mounted_at": since(record),
         "state": state(found),
         "socket": text::escape(record.socket.as_os_str().as_bytes()),
         "log": text::escape(record.log.as_os_str().as_bytes()),

@@ -123,7 +123,7 @@ fn history(context: &Context, store: &Store, name: &RefName) -> Result<()> {
 }
 
 fn change_value(change: &Change) -> Value {
-    json!({ "time": when(change), "op": what(change), "old": change.old, "new": change.new })
+    json!({ "changed_at": when(change), "op": what(change), "old": change.old, "new": change.new })
 }
 
 fn what(change: &Change) -> &'static str {

@@ -59,7 +59,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
 fn remove_ref(context: &Context, store: &Store, name: &RefName, dry_run: bool) -> Result<()> {
     let doing = || format!("remove ref `{name}`");
     let digest = if dry_run { store.resolve_ref(name) } else { store.remove_ref(name) }.doing(doing)?;
-    let value = json!({ "ref": name, "manifest": digest, "dry_run": dry_run });
+    let value = json!({ "name": name, "manifest": digest, "dry_run": dry_run });
     context.out.done(&value, || match dry_run {
         true => format!("would remove ref {name}, which names {}", digest.short()),
         false => {
@@ -86,7 +86,7 @@ fn remove_layer(context: &Context, store: &Store, name: &LayerName, dry_run: boo
     if !dry_run {
         store.remove_layer(name).doing(doing)?;
     }
-    let value = json!({ "layer": name, "base": base, "dry_run": dry_run });
+    let value = json!({ "name": name, "base": base, "dry_run": dry_run });
     let done = if dry_run { "would remove" } else { "removed" };
     context.out.done(&value, || match base {
         Some(base) => format!("{done} layer {name} on {}, and all that was written to it", base.short()),

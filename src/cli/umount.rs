@@ -64,7 +64,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
 }
 
 fn done(context: &Context, path: &Path) -> Result<()> {
-    context.out.done(&json!({ "unmounted": path.display().to_string() }), || format!("{} is unmounted", path.display()))
+    context
+        .out
+        .done(&json!({ "mountpoint": path.display().to_string() }), || format!("{} is unmounted", path.display()))
 }
 
 /// Nothing is mounted there: a record of a dead mount is cleared away.

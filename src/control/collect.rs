@@ -4,7 +4,6 @@ use super::backend::Outcome;
 use super::text::{duration, size};
 use crate::gc::Report;
 use serde_json::json;
-use std::time::Duration;
 
 /// A collection's report, with a line for people.
 pub fn outcome(report: &Report) -> Outcome {
@@ -33,6 +32,6 @@ fn summary(report: &Report) -> String {
     for (count, what) in more.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!("; {count} {what}"));
     }
-    text.push_str(&format!("; {}", duration(Duration::from_millis(report.duration_ms))));
+    text.push_str(&format!("; {}", duration(report.duration)));
     text
 }

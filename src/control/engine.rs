@@ -143,13 +143,15 @@ impl std::fmt::Debug for Engine {
 }
 
 fn finish(text: &str, started: Instant, result: Result<Outcome, ControlError>) -> (Done, Result<(), ControlError>) {
-    let seconds = started.elapsed().as_secs_f64();
+    let duration_seconds = started.elapsed().as_secs_f64();
     let command = text.to_owned();
     match result {
-        Ok(Outcome { message, result }) => (Done { command, ok: true, code: None, message, result, seconds }, Ok(())),
+        Ok(Outcome { message, result }) => {
+            (Done { command, ok: true, code: None, message, result, duration_seconds }, Ok(()))
+        }
         Err(error) => {
             let (code, message) = (Some(Failure::from(&error)), error.to_string());
-            (Done { command, ok: false, code, message, result: Value::Null, seconds }, Err(error))
+            (Done { command, ok: false, code, message, result: Value::Null, duration_seconds }, Err(error))
         }
     }
 }

@@ -4,7 +4,7 @@ use super::backend::{Backend, Outcome};
 use super::collect;
 use super::holding::Holding;
 use super::stats::{Figures, Identity, LayerFigures, resident_bytes};
-use super::text::size;
+use super::text::{duration, size};
 use crate::format::RefName;
 use crate::fuse::{ControlError, Metrics};
 use crate::gc::{self, GcError};
@@ -90,17 +90,17 @@ impl Backend for Mount {
 /// A snapshot in one line for people.
 pub fn summary(report: &snapshot::Report) -> String {
     let mut text = format!(
-        "{} names {}: {} entries, {}; {} new blobs ({}), {} known already, {} new trees; held up for {:.1} ms, {} ms in all",
+        "{} names {}: {} entries, {}; {} new blobs ({}), {} known already, {} new trees; held up for {}, {} in all",
         report.name,
         report.manifest.short(),
-        report.total_entries,
-        size(report.total_bytes),
+        report.entries,
+        size(report.bytes),
         report.new_blobs,
         size(report.new_bytes),
         report.deduplicated,
         report.new_trees,
-        Duration::from_micros(report.freeze_us).as_secs_f64() * 1000.0,
-        report.duration_ms,
+        duration(report.freeze),
+        duration(report.duration),
     );
     if !report.being_written.is_empty() {
         text.push_str("; being written meanwhile: ");

@@ -1,7 +1,7 @@
 //! The answer to a command, as `.ctl/cmd` shows it and the socket sends it.
 //!
 //! ```text
-//! {"state":"done","command":"gc","ok":true,"message":"...","result":{...},"seconds":0.012}
+//! {"state":"done","command":"gc","ok":true,"message":"...","result":{...},"duration_seconds":0.012}
 //! {"state":"done","command":"nope","ok":false,"code":"usage","message":"unknown command ..."}
 //! {"state":"running","command":"gc async"}     {"state":"none"}
 //! ```
@@ -40,8 +40,8 @@ pub struct Done {
     /// The report of a command that went well.
     #[serde(skip_serializing_if = "Value::is_null", default)]
     pub result: Value,
-    /// How long it took.
-    pub seconds: f64,
+    /// How long it took, in seconds.
+    pub duration_seconds: f64,
 }
 
 /// Which kind of failure; each is a [`ControlError`] by name.

@@ -129,7 +129,7 @@ fn failure(command: &str, code: Failure, message: &str) -> Reply {
         code: Some(code),
         message: message.to_owned(),
         result: serde_json::Value::Null,
-        seconds: 0.0,
+        duration_seconds: 0.0,
     })
 }
 

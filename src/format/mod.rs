@@ -39,5 +39,6 @@ pub use links::{LinkTable, LinkedInode, encode_links};
 pub use manifest::{Manifest, ManifestKind, RootMeta, Totals};
 pub use meta::{Meta, Mode, Timestamp, Xattr, Xattrs};
 pub use name::{BadLabel, BadName, CONTROL_NAME, LayerName, NAME_MAX, Name, NameBuf, RefName};
+pub(crate) use text::seconds;
 pub use tree::{EncodedTree, Tree, encode_tree};
 pub use view::{links_json, tree_json};

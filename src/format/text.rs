@@ -1,9 +1,16 @@
-//! Raw bytes as text: hexadecimal, and an escaped form that leaves ordinary names readable.
+//! Raw bytes as text: hexadecimal, and an escaped form that leaves ordinary names readable. Spans of time as JSON.
 //!
 //! Invariant: each byte string is written in one way. Reading takes other spellings too, such as upper-case digits:
 //! whoever must refuse them writes again and compares.
 
+use serde::Serializer;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A span of time as all JSON has it: a number of seconds, with a fraction.
+pub(crate) fn seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(span.as_secs_f64())
+}
 
 /// Two lower-case digits for each byte.
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -7,7 +7,7 @@ use crate::vfs::VfsError;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is wrong. The names are stable: scripts may rely on them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -253,8 +253,9 @@ pub struct Report {
     pub set_aside: Vec<PathBuf>,
     /// Records that were checked.
     pub records: u64,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
+    /// How long it took.
+    #[serde(rename = "duration_seconds", serialize_with = "crate::format::seconds")]
+    pub duration: Duration,
 }
 
 impl Report {
@@ -291,7 +292,7 @@ impl Report {
     }
 
     pub(super) fn finished(mut self, started: Instant) -> Self {
-        self.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.duration = started.elapsed();
         self
     }
 }

@@ -109,6 +109,6 @@ pub fn collect(store: &Store, options: &Options, progress: &dyn Fn(Progress)) ->
         sweep::Collector::new(store, options, survey.live, progress, &mut report).run(plan, &survey.roots.leases)?;
     }
     report.missing = survey::still_missing(store, options, report.missing)?;
-    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report.duration = started.elapsed();
     Ok(report)
 }

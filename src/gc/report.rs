@@ -5,14 +5,16 @@ use crate::format::Digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a collection did, or in a dry run would do.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Report {
     /// Nothing was changed.
     pub dry_run: bool,
-    /// The grace period, in seconds.
-    pub grace_s: u64,
+    /// The grace period.
+    #[serde(rename = "grace_seconds", serialize_with = "crate::format::seconds")]
+    pub grace: Duration,
     /// Objects in the store.
     pub scanned: u64,
     /// Objects that roots reach.
@@ -41,15 +43,16 @@ pub struct Report {
     pub torn: Vec<Digest>,
     /// Unfinished files of dead writers that were removed.
     pub unfinished: u64,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
+    /// How long it took.
+    #[serde(rename = "duration_seconds", serialize_with = "crate::format::seconds")]
+    pub duration: Duration,
 }
 
 impl Report {
     pub(super) fn new(options: &Options, scanned: u64, live: &Live, plan: &Plan) -> Self {
         Self {
             dry_run: options.dry_run,
-            grace_s: options.grace.as_secs(),
+            grace: options.grace,
             scanned,
             live: live.len() as u64,
             kept_by: live.count(),

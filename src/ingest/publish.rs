@@ -4,7 +4,7 @@ use super::builder::Built;
 use super::{ImportOptions, IngestError};
 use crate::format::{Digest, Manifest, ManifestKind, RefName};
 use crate::store::{Put, Writer};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -18,31 +18,29 @@ pub struct Imported {
     /// What the ref named before.
     pub replaced: Option<Digest>,
     /// Blobs that the store didn't have.
-    pub stored: u64,
+    pub new_blobs: u64,
     /// Files whose content the store had already, from before or from an earlier file.
     pub deduplicated: u64,
     /// Regular files, a hard-linked one counted once.
-    pub total_files: u64,
+    pub regular_files: u64,
     /// Entries of every kind, the root not counted.
     pub entries: u64,
+    /// Inodes that aren't directories, a hard-linked one counted once.
+    pub files: u64,
     /// Bytes of the files, a hard-linked one counted once.
     pub bytes: u64,
     /// Bytes that were new to the store, trees included.
     pub new_bytes: u64,
-    /// How long it took, in seconds when serialised.
-    #[serde(serialize_with = "seconds")]
+    /// How long it took.
+    #[serde(rename = "duration_seconds", serialize_with = "crate::format::seconds")]
     pub duration: Duration,
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// Counts what goes into the store.
 #[derive(Debug)]
 pub(crate) struct Tally {
     started: Instant,
-    stored: AtomicU64,
+    new_blobs: AtomicU64,
     deduplicated: AtomicU64,
     new_bytes: AtomicU64,
 }
@@ -50,12 +48,12 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn start() -> Self {
         let zero = AtomicU64::default;
-        Self { started: Instant::now(), stored: zero(), deduplicated: zero(), new_bytes: zero() }
+        Self { started: Instant::now(), new_blobs: zero(), deduplicated: zero(), new_bytes: zero() }
     }
 
     /// Counts a file's content.
     pub(crate) fn count_blob(&self, put: &Put) {
-        let counter = if put.existed { &self.deduplicated } else { &self.stored };
+        let counter = if put.existed { &self.deduplicated } else { &self.new_blobs };
         counter.fetch_add(1, Relaxed);
         self.count_tree(put);
     }
@@ -86,7 +84,7 @@ pub(crate) fn publish(
         links: built.links,
         totals: built.totals,
     };
-    let total_files = built.regular;
+    let regular_files = built.regular;
     let digest = writer.put_manifest(&manifest)?;
     writer.barrier()?;
     let replaced = writer.set_ref(&options.name, digest)?;
@@ -94,10 +92,11 @@ pub(crate) fn publish(
         manifest: digest,
         name: options.name.clone(),
         replaced,
-        stored: tally.stored.load(Relaxed),
+        new_blobs: tally.new_blobs.load(Relaxed),
         deduplicated: tally.deduplicated.load(Relaxed),
-        total_files,
+        regular_files,
         entries: manifest.totals.entries,
+        files: manifest.totals.files,
         bytes: manifest.totals.bytes,
         new_bytes: tally.new_bytes.load(Relaxed),
         duration: tally.started.elapsed(),

@@ -55,19 +55,22 @@ pub struct Report {
     /// Trees made anew; all others are shared with the base.
     pub new_trees: u64,
     /// Entries of the snapshot in all.
-    pub total_entries: u64,
-    /// Files of the snapshot in all.
-    pub total_files: u64,
+    pub entries: u64,
+    /// Inodes of the snapshot that aren't directories, a hard-linked one counted once.
+    pub files: u64,
     /// Bytes of the snapshot's files in all.
-    pub total_bytes: u64,
+    pub bytes: u64,
     /// Files that were open for writing: the snapshot has them as they were at its instant, which their writers didn't choose.
     pub being_written: Vec<String>,
-    /// How long operations of the mount were held up for the instant, in microseconds.
-    pub freeze_us: u64,
+    /// How long operations of the mount were held up for the instant.
+    #[serde(rename = "freeze_seconds", serialize_with = "crate::format::seconds")]
+    pub freeze: Duration,
     /// How long they were held up once more, when dirty content became clean.
-    pub rebase_us: u64,
-    /// How long all of it took, in milliseconds.
-    pub duration_ms: u64,
+    #[serde(rename = "rebase_seconds", serialize_with = "crate::format::seconds")]
+    pub rebase: Duration,
+    /// How long all of it took.
+    #[serde(rename = "duration_seconds", serialize_with = "crate::format::seconds")]
+    pub duration: Duration,
 }
 
 /// Takes a snapshot of `fs`, which must have a layer. `pin` is called with the manifest's digest before the layer comes to depend on it:
@@ -113,18 +116,14 @@ pub fn take(
         new_bytes: ingested.new_bytes,
         deduplicated: ingested.deduplicated,
         new_trees: encoded.new_trees,
-        total_entries: manifest.totals.entries,
-        total_files: manifest.totals.files,
-        total_bytes: manifest.totals.bytes,
+        entries: manifest.totals.entries,
+        files: manifest.totals.files,
+        bytes: manifest.totals.bytes,
         being_written,
-        freeze_us: micros(freeze),
-        rebase_us: micros(rebase),
-        duration_ms: micros(started.elapsed()) / 1000,
+        freeze,
+        rebase,
+        duration: started.elapsed(),
     })
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// RFC 3339 in UTC, to the second.

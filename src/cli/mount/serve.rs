@@ -268,7 +268,7 @@ fn config(plan: &Plan, store: &Store, record: &MountRecord, options: &MountOptio
         "mode": mounts::mode(record),
         "layer": record.layer,
         "project": plan.project,
-        "since": time_text(record.started_unix_ms),
+        "mounted_at": time_text(record.started_unix_ms),
         "pid": record.pid,
         "socket": shown(&record.socket),
         "log": shown(&record.log),
