@@ -51,7 +51,9 @@ impl Explain for io::Error {
 impl Explain for MountError {
     fn explain(&self) -> (Exit, Option<String>) {
         let help = match self {
-            Self::Mount { .. } | Self::Session { .. } => Some("`cairnfs doctor` tells what this machine lacks".to_owned()),
+            Self::Mount { .. } | Self::Session { .. } => {
+                Some("`cairnfs doctor` tells what this machine lacks".to_owned())
+            }
             Self::Unmount { .. } => Some("end what uses it, or take it away with `cairnfs umount --lazy`".to_owned()),
             Self::FinalSync { .. } => {
                 Some("mount it again and look at its files; `cairnfs fsck` checks the layer".to_owned())

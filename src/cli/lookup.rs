@@ -50,9 +50,8 @@ impl<'a> Rootfs<'a> {
                 return Err(error.help("symbolic links aren't followed; `cairnfs ls` shows where they point"));
             };
             let tree = self.store.read_tree(subtree.tree).doing(|| format!("look up `{shown}`"))?;
-            let name = Name::new(part).map_err(|why| {
-                missing().because(why.to_string()).help("`cairnfs ls` lists what is there")
-            })?;
+            let name = Name::new(part)
+                .map_err(|why| missing().because(why.to_string()).help("`cairnfs ls` lists what is there"))?;
             let index = tree.find(name).ok_or_else(|| missing().help("`cairnfs ls` lists what is there"))?;
             item = self.item(tree.entry(index))?;
         }

@@ -97,7 +97,9 @@ pub fn stdout_error(error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::new(Exit::Pipe, "the reader of standard output went away");
     }
-    Error::new(Exit::Failed, "can't write standard output").because(error.to_string()).help("what was printed isn't whole: give it room, then run it again")
+    Error::new(Exit::Failed, "can't write standard output")
+        .because(error.to_string())
+        .help("what was printed isn't whole: give it room, then run it again")
 }
 
 /// Rows aligned under headings; numbers to the right.

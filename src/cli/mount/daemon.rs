@@ -98,7 +98,9 @@ fn early_end(child: &mut Child, log_path: &Path) -> Error {
     let error = Error::new(Exit::System, "the process that serves the mount ended early").because(how);
     match last.is_empty() {
         true => error.help("run it again with -f to see what it does"),
-        false => error.because(format!("its log ends with:\n  {last}")).help("run it again with -f to see all that it says"),
+        false => {
+            error.because(format!("its log ends with:\n  {last}")).help("run it again with -f to see all that it says")
+        }
     }
 }
 
