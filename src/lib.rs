@@ -42,7 +42,7 @@
 //! | exit codes | `cli/exit.rs`; which error has which: `cli/explain.rs` |
 
 pub mod cli;
-pub mod control;
+mod control;
 pub mod format;
 pub mod fsck;
 pub mod fuse;

@@ -9,19 +9,19 @@
 //! * Commands run one at a time in threads of their own ([`engine`]); no lock of control is taken by a filesystem operation, and no
 //!   command touches the mount's own mountpoint, so control answers when the mount doesn't.
 
-pub mod backend;
-pub mod client;
-pub mod collect;
-pub mod command;
-pub mod engine;
+mod backend;
+pub(crate) mod client;
+pub(crate) mod collect;
+mod command;
+pub(crate) mod engine;
 #[cfg(test)]
 mod explored;
 #[cfg(test)]
 mod fake;
-pub mod files;
-pub mod holding;
-pub mod mounted;
-pub mod reply;
-pub mod socket;
-pub mod stats;
-pub mod text;
+pub(crate) mod files;
+pub(crate) mod holding;
+pub(crate) mod mounted;
+pub(crate) mod reply;
+pub(crate) mod socket;
+pub(crate) mod stats;
+pub(crate) mod text;

@@ -72,7 +72,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Raw bytes as one printable line that [`unescape`] turns back: valid UTF-8 stays, `\` is doubled, control characters and other bytes
+/// Raw bytes as one printable line that says which bytes they were: valid UTF-8 stays, `\` is doubled, control characters and other bytes
 /// become `\xNN`.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -97,34 +97,34 @@ fn push_hex(text: &mut String, byte: u8) {
     let _ = write!(text, "\\x{byte:02x}");
 }
 
-/// The bytes that [`escape`] wrote; `None` for a `\` that it would not have written.
-pub fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = match (first, after) {
-            (b'\\', [b'\\', after @ ..]) => {
-                bytes.push(b'\\');
-                after
-            }
-            (b'\\', [b'x', high, low, after @ ..]) => {
-                let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-                bytes.push(digit(*high)? << 4 | digit(*low)?);
-                after
-            }
-            (b'\\', _) => return None,
-            (byte, after) => {
-                bytes.push(byte);
-                after
-            }
-        };
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The bytes that [`escape`] wrote; `None` for a `\` that it would not have written.
+    fn unescape(text: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            rest = match (first, after) {
+                (b'\\', [b'\\', after @ ..]) => {
+                    bytes.push(b'\\');
+                    after
+                }
+                (b'\\', [b'x', high, low, after @ ..]) => {
+                    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                    bytes.push(digit(*high)? << 4 | digit(*low)?);
+                    after
+                }
+                (b'\\', _) => return None,
+                (byte, after) => {
+                    bytes.push(byte);
+                    after
+                }
+            };
+        }
+        Some(bytes)
+    }
     use proptest::prelude::*;
 
     #[test]

@@ -25,7 +25,7 @@ mod error;
 mod inspect;
 pub mod instance;
 mod journal;
-pub mod memory;
+pub(crate) mod memory;
 mod record;
 mod recovery;
 

@@ -1,4 +1,4 @@
-//! Renames that don't replace, and renames that swap.
+//! Renames that don't replace.
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::io;
@@ -7,9 +7,4 @@ use std::path::Path;
 /// Renames `from` to `to` if nothing is there; `AlreadyExists` otherwise.
 pub fn no_replace(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)?)
-}
-
-/// Swaps two names atomically; both must be there.
-pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    Ok(renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)?)
 }

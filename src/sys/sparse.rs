@@ -59,15 +59,6 @@ fn u64_is_zero(block: &[u8]) -> bool {
     block.iter().take(8).all(|&byte| byte == 0)
 }
 
-/// Makes a hole of `length` bytes at `offset`, the file's length staying. Filesystems without holes refuse with `Unsupported`.
-pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    use nix::fcntl::{FallocateFlags, fallocate};
-    let too_far = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let (offset, length) = (i64::try_from(offset).map_err(too_far)?, i64::try_from(length).map_err(too_far)?);
-    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    Ok(fallocate(file, flags, offset, length)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

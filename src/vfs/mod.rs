@@ -21,7 +21,7 @@
 //!
 //! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
-pub mod acl;
+pub(crate) mod acl;
 mod attrs;
 mod base;
 mod content;
