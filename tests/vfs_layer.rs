@@ -1,20 +1,19 @@
 //! The kernel-free filesystem over a real store and a real layer: no mount.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
-use cairnfs::format::{Device, Digest, Kind, Mode, Name, Timestamp};
-use cairnfs::ingest::{ImportOptions, Progress, import_dir};
+#[path = "common/small_tree.rs"]
+mod small_tree;
+
+use cairnfs::format::{Device, Digest, Kind, Mode, Timestamp};
 use cairnfs::layer::Layer;
 use cairnfs::snapshot::{self, ChangeKind};
 use cairnfs::store::{Store, StoreError};
-use cairnfs::vfs::{
-    Attr, Caller, ContentKey, Fs, Ino, Make, OpenMode, RenameMode, SetAttr, SetTime, VfsError, XattrMode,
-};
+use cairnfs::vfs::{Caller, ContentKey, Fs, Ino, Make, OpenMode, RenameMode, SetAttr, SetTime, VfsError, XattrMode};
+use small_tree::{ROOT, at, create, find, import, ino, list, mkdir, name, read, take_snapshot};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
 
 struct Bench {
     folder: TempDir,
@@ -27,16 +26,7 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
-        fs::create_dir_all(source.join("a/b")).unwrap();
-        fs::write(source.join("a/b/c"), "clean content").unwrap();
-        fs::write(source.join("twin"), "two names").unwrap();
-        fs::hard_link(source.join("twin"), source.join("a/link")).unwrap();
-        fs::create_dir(source.join("dir")).unwrap();
-        for n in 0..10 {
-            fs::write(source.join(format!("dir/{n}")), format!("file {n}")).unwrap();
-        }
-        symlink("a/b/c", source.join("sym")).unwrap();
-        fs::create_dir(source.join("empty")).unwrap();
+        small_tree::plant(&source);
         fs::set_permissions(source.join("dir/3"), fs::Permissions::from_mode(0o4755)).unwrap();
         let store = Store::init(&folder.path().join("store")).unwrap();
         let base = import(&store, &source, "base");
@@ -53,80 +43,10 @@ impl Bench {
     }
 }
 
-fn import(store: &Store, source: &Path, name: &str) -> Digest {
-    let mut options = ImportOptions::new(name.parse().unwrap());
-    options.created_at = Some("2026-01-01T00:00:00Z".to_owned());
-    import_dir(store, source, &options, &Progress::default()).unwrap().manifest
-}
-
-fn name(text: &str) -> Name<'_> {
-    Name::new(text.as_bytes()).unwrap()
-}
-
-fn find(fs: &Fs, path: &str) -> Option<Attr> {
-    let mut attr = fs.attr(Ino::ROOT).unwrap();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        attr = fs.lookup(attr.ino, name(part)).unwrap()?;
-    }
-    Some(attr)
-}
-
-fn ino(fs: &Fs, path: &str) -> Ino {
-    find(fs, path).unwrap_or_else(|| panic!("no {path}")).ino
-}
-
-fn at<'a>(fs: &Fs, path: &'a str) -> (Ino, Name<'a>) {
-    let (dir, last) = path.rsplit_once('/').unwrap_or(("", path));
-    (ino(fs, dir), name(last))
-}
-
-fn read(fs: &Fs, path: &str) -> String {
-    let opened = fs.open(ino(fs, path), OpenMode::default()).unwrap();
-    let mut buffer = vec![0; 1 << 16];
-    let count = fs.read(opened.handle, 0, &mut buffer).unwrap();
-    fs.release(opened.handle);
-    String::from_utf8(buffer[..count].to_vec()).unwrap()
-}
-
 fn write(fs: &Fs, path: &str, offset: u64, text: &str) {
     let opened = fs.open(ino(fs, path), OpenMode { write: true, truncate: false }).unwrap();
     assert_eq!(fs.write(opened.handle, offset, text.as_bytes()).unwrap(), text.len());
     fs.release(opened.handle);
-}
-
-fn create(fs: &Fs, path: &str, text: &str) -> Ino {
-    let (dir, last) = at(fs, path);
-    let mode = Mode::from_bits(0o644);
-    let (attr, opened) = fs.create(ROOT, dir, last, mode, 0, OpenMode { write: true, truncate: false }).unwrap();
-    fs.write(opened.handle, 0, text.as_bytes()).unwrap();
-    fs.release(opened.handle);
-    attr.ino
-}
-
-fn mkdir(fs: &Fs, path: &str) -> Ino {
-    let (dir, last) = at(fs, path);
-    fs.make(ROOT, dir, last, Make::Dir, Mode::from_bits(0o755), 0).unwrap().ino
-}
-
-fn list(fs: &Fs, path: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    fs.read_dir(ino(fs, path), 0, true, &mut |entry| {
-        names.push(String::from_utf8_lossy(entry.name).into_owned());
-        true
-    })
-    .unwrap();
-    names.retain(|name| name != "." && name != "..");
-    names
-}
-
-fn snapshot(fs: &Fs, reference: &str) -> snapshot::Report {
-    let request = snapshot::Request {
-        name: reference.parse().unwrap(),
-        labels: Default::default(),
-        created_at: Some("2026-01-02T00:00:00Z".to_owned()),
-        parent: None,
-    };
-    snapshot::take(fs, &request, &mut |_| Ok(())).unwrap()
 }
 
 #[test]
@@ -401,7 +321,7 @@ fn orphans_and_stray_files_of_a_killed_daemon_are_reclaimed() {
     assert_eq!(read(&fs, "kept"), "y");
     assert_eq!(walk(&bench.layer_path().join("data")), 1);
     // The linked inode is dead, though the base has it.
-    let report = snapshot(&fs, "after");
+    let report = take_snapshot(&fs, "after");
     assert!(bench.store.read_manifest(report.manifest).unwrap().links.is_none());
 }
 
@@ -472,7 +392,7 @@ fn a_snapshot_is_what_the_mount_showed_and_the_mount_goes_on() {
     change_much(&fs);
     let before = describe(&fs);
     let reader = fs.open(ino(&fs, "a/new"), OpenMode::default()).unwrap();
-    let report = snapshot(&fs, "snap");
+    let report = take_snapshot(&fs, "snap");
     assert_eq!(describe(&fs), before, "the snapshot doesn't show in the mount");
     let taken = Fs::read_only(&bench.store, report.manifest).unwrap();
     assert_eq!(describe(&taken), before);
@@ -498,7 +418,7 @@ fn a_snapshot_is_what_the_mount_showed_and_the_mount_goes_on() {
 fn a_snapshot_of_no_change_has_the_tree_of_the_base() {
     let bench = Bench::new();
     let fs = bench.open();
-    let report = snapshot(&fs, "same");
+    let report = take_snapshot(&fs, "same");
     let (base, same) = (bench.base, report.manifest);
     let tree = |digest| bench.store.read_manifest(digest).unwrap().root.subtree;
     assert_eq!(tree(base), tree(same));
@@ -513,7 +433,7 @@ fn a_file_that_is_being_written_is_copied_and_named() {
     create(&fs, "log", "one");
     let writer = fs.open(ino(&fs, "log"), OpenMode { write: true, truncate: false }).unwrap();
     fs.write(writer.handle, 3, b" two").unwrap();
-    let report = snapshot(&fs, "snap");
+    let report = take_snapshot(&fs, "snap");
     assert_eq!(report.being_written, ["log"]);
     fs.write(writer.handle, 7, b" three").unwrap();
     fs.release(writer.handle);
@@ -533,7 +453,7 @@ fn a_snapshot_that_fails_leaves_the_layer_whole() {
     assert!(snapshot::take(&fs, &request, failing).is_err());
     write(&fs, "x", 0, "CON");
     assert_eq!(read(&fs, "x"), "CONtent");
-    let report = snapshot(&fs, "snap");
+    let report = take_snapshot(&fs, "snap");
     assert_eq!(read(&Fs::read_only(&bench.store, report.manifest).unwrap(), "x"), "CONtent");
     for (_, digest) in bench.store.refs().unwrap() {
         bench.store.check_closure(digest).unwrap();
