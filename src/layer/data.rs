@@ -8,13 +8,13 @@
 //! anything: content whose sync failed is *lost* until it is made anew, or cut to nothing, and every sync of it fails.
 
 use super::error::LayerError;
-use crate::format::Ino;
+use crate::format::{Ino, Timestamp};
 use crate::locks::Mutex;
 use crate::sys::syncfs::syncfs;
+use rustix::fs::{AtFlags, Mode as FileMode, OFlags, Timespec, Timestamps, UTIME_OMIT, openat, utimensat};
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -58,18 +58,33 @@ impl DataDir {
     }
 
     fn shard(&self, id: DataId) -> PathBuf {
-        self.path.join(format!("{:02x}", id.ino.0 & 0xff))
+        self.path.join(shard_name(id))
     }
 
     /// Where a data file is.
     pub fn file_path(&self, id: DataId) -> PathBuf {
-        self.shard(id).join(format!("{:x}.{:x}", id.ino.0, id.generation))
+        self.path.join(relative(id))
     }
 
-    /// Creates an empty data file, replacing what a crash may have left there.
+    /// Creates an empty data file, replacing what a crash may have left there, and opens it for reading and writing.
     pub fn create(&self, id: DataId) -> Result<File, LayerError> {
-        let path = self.file_path(id);
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
+        self.make(id, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
+    }
+
+    /// The same, opened for reading alone: a descriptor that may stay open while the file has no writer.
+    pub fn create_to_read(&self, id: DataId) -> Result<File, LayerError> {
+        let make = || self.make(id, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL);
+        match make() {
+            Err(LayerError::Data { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove(id)?;
+                make()
+            }
+            other => other,
+        }
+    }
+
+    fn make(&self, id: DataId, flags: OFlags) -> Result<File, LayerError> {
+        let open = || self.open_at(id, flags);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = fs::create_dir_all(self.shard(id));
@@ -79,7 +94,13 @@ impl DataDir {
             other => other,
         };
         self.renewed(id);
-        file.map_err(|source| LayerError::Data { action: "create", path, source })
+        file.map_err(|source| LayerError::Data { action: "create", path: self.file_path(id), source })
+    }
+
+    /// Opens by the folder's descriptor: the way to the store needn't be walked each time.
+    fn open_at(&self, id: DataId, flags: OFlags) -> io::Result<File> {
+        let owner = FileMode::RUSR | FileMode::WUSR;
+        Ok(openat(&self.host, relative(id), flags | OFlags::CLOEXEC, owner)?.into())
     }
 
     /// The content is nothing now, or other than it was: what was lost of it isn't missed.
@@ -113,18 +134,29 @@ impl DataDir {
 
     /// Opens a data file for reading and writing.
     pub fn open_file(&self, id: DataId) -> Result<File, LayerError> {
-        let path = self.file_path(id);
-        OpenOptions::new().read(true).write(true).open(&path).map_err(|source| LayerError::Data {
-            action: "open",
-            path,
-            source,
-        })
+        self.open_at(id, OFlags::RDWR).map_err(|source| self.cannot_open(id, source))
     }
 
     /// Opens a data file for reading.
     pub fn open_to_read(&self, id: DataId) -> Result<File, LayerError> {
-        let path = self.file_path(id);
-        File::open(&path).map_err(|source| LayerError::Data { action: "open", path, source })
+        self.open_at(id, OFlags::RDONLY).map_err(|source| self.cannot_open(id, source))
+    }
+
+    fn cannot_open(&self, id: DataId, source: io::Error) -> LayerError {
+        LayerError::Data { action: "open", path: self.file_path(id), source }
+    }
+
+    /// Sets the time of the last change of a data file's content.
+    pub fn set_mtime(&self, id: DataId, to: Timestamp) -> Result<(), LayerError> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: to.secs(), tv_nsec: to.nanos().into() },
+        };
+        utimensat(&self.host, relative(id), &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| LayerError::Data {
+            action: "set the time of",
+            path: self.file_path(id),
+            source: errno.into(),
+        })
     }
 
     /// Size, blocks and times of a data file.
@@ -204,6 +236,15 @@ pub enum Listed {
     Data(DataId),
     /// Something that isn't named as a data file is.
     Foreign(PathBuf),
+}
+
+fn shard_name(id: DataId) -> String {
+    format!("{:02x}", id.ino.0 & 0xff)
+}
+
+/// Where a data file is in the folder.
+fn relative(id: DataId) -> String {
+    format!("{}/{:x}.{:x}", shard_name(id), id.ino.0, id.generation)
 }
 
 fn sync_folder(path: &Path) -> Result<(), LayerError> {

@@ -17,7 +17,6 @@ use super::types::{Attr, Caller, SetAttr};
 use super::{Fs, Upper, acl};
 use crate::format::{Ino, Kind, Mode, Timestamp};
 use crate::layer::{Body, DataId, FileContent, InodeRecord};
-use std::fs::FileTimes;
 
 /// The attribute with a file's capabilities (capabilities(7)).
 const CAPABILITY: &[u8] = b"security.capability";
@@ -169,9 +168,7 @@ impl Fs {
     /// The mtime of dirty content lives in its data file, where writes by passthrough move it.
     fn set_data_mtime(&self, ino: Ino, record: &InodeRecord) -> Result<()> {
         let Body::File { generation, content: FileContent::Data { .. } } = record.body else { return Ok(()) };
-        let file = self.upper()?.layer.data().open_file(DataId { ino, generation })?;
-        file.set_times(FileTimes::new().set_modified(record.meta.mtime.into()))
-            .map_err(VfsError::io("can't set the time of a file of the layer"))
+        Ok(self.upper()?.layer.data().set_mtime(DataId { ino, generation }, record.meta.mtime)?)
     }
 }
 

@@ -4,10 +4,11 @@
 use super::error::{Result, VfsError};
 use super::namespace::put_changed_dir;
 use super::open::Opened;
-use super::types::{Attr, Caller, ContentKey, Make, OpenMode};
+use super::types::{Attr, Caller, Make, OpenMode};
 use super::{Fs, Upper, acl};
 use crate::format::{Ino, Kind, Meta, Mode, Name, Timestamp, Xattrs};
 use crate::layer::{Body, DataId, FileContent, InodeRecord};
+use std::fs::File;
 
 /// The longest target of a symbolic link (Linux `PATH_MAX`, less the NUL).
 const TARGET_MAX: usize = 4095;
@@ -36,7 +37,7 @@ impl Fs {
         if matches!(&what, Make::Symlink(target) if target.is_empty() || target.len() > TARGET_MAX) {
             return Err(VfsError::NameTooLong);
         }
-        self.make_and(&New { caller, parent, name, what, mode, umask }, Ok)
+        self.make_and(&New { caller, parent, name, what, mode, umask }, |attr, _| Ok(attr))
     }
 
     /// Makes a regular file and opens it.
@@ -50,24 +51,27 @@ impl Fs {
         open: OpenMode,
     ) -> Result<(Attr, Opened)> {
         let what = Make::Node(Kind::File, Default::default());
-        self.make_and(&New { caller, parent, name, what, mode, umask }, |attr| {
-            let opened = self.open_now(attr.ino, open)?;
-            debug_assert_eq!(opened.content, ContentKey::Data(attr.ino, 1));
+        self.make_and(&New { caller, parent, name, what, mode, umask }, |attr, data| {
+            let opened = match data {
+                Some(data) => self.open_made(attr.ino, data, open),
+                None => self.open_now(attr.ino, open)?,
+            };
             Ok((attr, opened))
         })
     }
 
     /// Makes it, and under the same lock does what comes next.
-    fn make_and<T>(&self, new: &New<'_>, next: impl Fn(Attr) -> Result<T>) -> Result<T> {
+    fn make_and<T>(&self, new: &New<'_>, next: impl Fn(Attr, Option<File>) -> Result<T>) -> Result<T> {
         let upper = self.upper()?;
         upper.with_room(|| {
             let _guard = upper.tree_lock.write();
-            let (ino, record) = self.add_new(upper, new)?;
-            next(self.attr_of(ino, &record)?)
+            let (ino, record, data) = self.add_new(upper, new)?;
+            next(self.attr_with(ino, &record, data.as_ref())?, data)
         })
     }
 
-    fn add_new(&self, upper: &Upper, new: &New<'_>) -> Result<(Ino, InodeRecord)> {
+    /// Returns a regular file's data file too, open for reading.
+    fn add_new(&self, upper: &Upper, new: &New<'_>) -> Result<(Ino, InodeRecord, Option<File>)> {
         let &New { parent, name, .. } = new;
         let dir = self.live_dir(parent)?;
         if self.child(parent, name)?.is_some() {
@@ -76,9 +80,7 @@ impl Fs {
         let ino = upper.layer.allocate_ino()?;
         let record = new.record(&dir)?;
         let data = matches!(record.body, Body::File { .. }).then_some(DataId { ino, generation: 1 });
-        if let Some(id) = data {
-            upper.layer.data().create(id)?;
-        }
+        let file = data.map(|id| upper.layer.data().create_to_read(id)).transpose()?;
         let mut batch = upper.layer.db().batch();
         batch.put_inode(ino, &record);
         put_changed_dir(&mut batch, parent, dir, i64::from(record.kind() == Kind::Dir));
@@ -86,7 +88,7 @@ impl Fs {
             .attach(&mut batch, parent, name, ino, record.kind())
             .and_then(|()| self.commit(upper, batch, &[parent]));
         match (made, data) {
-            (Ok(()), _) => Ok((ino, record)),
+            (Ok(()), _) => Ok((ino, record, file)),
             (Err(error), None) => Err(error),
             (Err(error), Some(id)) => {
                 // No record names it: on a full disk, the room that it takes is needed.

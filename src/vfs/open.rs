@@ -157,6 +157,14 @@ impl OpenTable {
         self.inodes.lock().get(&ino).is_some_and(|open| open.writers > 0)
     }
 
+    /// The data file `id`, when the inode has it open.
+    pub(super) fn data_file(&self, id: DataId) -> Option<Arc<File>> {
+        let file = self.inodes.lock().get(&id.ino)?.file.clone();
+        let source = file.source.read();
+        let is_it = source.key == ContentKey::Data(id.ino, id.generation);
+        source.read.as_ref().or(source.write.as_ref()).filter(|_| is_it).cloned()
+    }
+
     /// Adds a handle; the first of an inode brings its content.
     fn insert(&self, ino: Ino, key: ContentKey, size: u64, write: bool) -> (HandleId, Arc<OpenFile>) {
         let mut inodes = self.inodes.lock();
@@ -286,6 +294,14 @@ impl Fs {
             }
         }
         Ok(opened)
+    }
+
+    /// Opens a file that was just made, under the lock that the caller holds; `data` is its data file, open for reading.
+    pub(super) fn open_made(&self, ino: Ino, data: File, mode: OpenMode) -> Opened {
+        let content = ContentKey::Data(ino, 1);
+        let (handle, file) = self.open.insert(ino, content, 0, mode.write);
+        file.source.write().read = Some(Arc::new(data));
+        Opened { handle, content, size: 0, writable: true, file }
     }
 
     /// Closes a handle.
