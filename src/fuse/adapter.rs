@@ -10,6 +10,7 @@ use super::io_mode::OpenModes;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::running::Running;
+use super::turns::Turns;
 use crate::locks::Mutex;
 use crate::vfs::{Fs, Ino, VfsError};
 use fuser::{FileAttr, Notifier};
@@ -26,6 +27,7 @@ pub(super) struct Adapter {
     pub(super) running: Running,
     pub(super) backings: Backings,
     pub(super) meter: Meter,
+    pub(super) turns: Turns,
     /// Set once the session runs.
     pub(super) notifier: Arc<OnceLock<Notifier>>,
     /// Whether passthrough is wanted.

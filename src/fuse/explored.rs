@@ -9,6 +9,7 @@ use super::io_mode::OpenModes;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::running::Running;
+use super::turns::Turns;
 use crate::locks::explored::{explore, together};
 use crate::locks::{self, MutexGuard};
 use crate::vfs::explored::{CALLER, CLEAN, Case, Setting};
@@ -63,6 +64,7 @@ impl Kernel {
             running: Running::default(),
             backings: Backings::default(),
             meter: Meter::new(Arc::default()),
+            turns: Turns::new(1),
             notifier: Arc::default(),
             passthrough: true,
             no_opendir: false,

@@ -40,6 +40,7 @@ mod replies;
 mod requests;
 mod running;
 mod session;
+mod turns;
 
 pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};
 pub use mount_error::MountError;

@@ -58,6 +58,11 @@ pub(super) fn start(
         let failed = |source| MountError::NotAllowed { path: mountpoint.to_owned(), source };
         return Session::new(adapter, mountpoint, &config).map_err(failed);
     };
+    // Without it, every request wakes a thread.
+    match device.try_clone() {
+        Ok(device) => adapter.turns.watch_on(device),
+        Err(error) => tracing::debug!(%error, "can't watch for requests"),
+    }
     let acl = config.acl;
     Session::from_fd(adapter, device, acl, config).map_err(|source| {
         if let Err(error) = unmount_path(mountpoint, MntFlags::MNT_DETACH) {

@@ -61,6 +61,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.turns.begin();
         match self.meter.run(Op::Lookup, parent, || self.find(parent.0, name)) {
             Ok(Some(entry)) => reply_entry(reply, Ok(entry)),
             Ok(None) => reply.entry(&FOREVER, &convert::absent(), GENERATION),
@@ -69,6 +70,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
+        let _turn = self.turns.begin_unawaited();
         // Nobody waits for an answer.
         let _unanswered = self.meter.run(Op::Forget, ino, || {
             self.forget_node(ino.0, nlookup);
@@ -77,6 +79,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _turn = self.turns.begin();
         reply_attr(reply, self.meter.run(Op::GetAttr, ino, || self.attr(ino.0)));
     }
 
@@ -98,6 +101,7 @@ impl Filesystem for Adapter {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _turn = self.turns.begin();
         let change = SetAttr {
             mode: mode.map(convert::mode),
             uid,
@@ -112,6 +116,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        let _turn = self.turns.begin();
         match self.meter.run(Op::ReadLink, ino, || self.read_link(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
@@ -119,27 +124,32 @@ impl Filesystem for Adapter {
     }
 
     fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+        let _turn = self.turns.begin();
         let caller = convert::caller(req);
         let make = || self.make_node(caller, (parent.0, name), mode, umask, rdev);
         reply_entry(reply, self.meter.run(Op::MakeNode, parent, make));
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let _turn = self.turns.begin();
         let make = || self.make(convert::caller(req), (parent.0, name), Make::Dir, mode, umask);
         reply_entry(reply, self.meter.run(Op::MakeDir, parent, make));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let _turn = self.turns.begin();
         let target = Make::Symlink(target.as_os_str().as_bytes().into());
         let make = || self.make(convert::caller(req), (parent.0, name), target, 0o777, 0);
         reply_entry(reply, self.meter.run(Op::Symlink, parent, make));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         reply_empty(reply, self.meter.run(Op::Unlink, parent, || self.remove(parent.0, name, false)));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         reply_empty(reply, self.meter.run(Op::RemoveDir, parent, || self.remove(parent.0, name, true)));
     }
 
@@ -153,11 +163,13 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.begin();
         let rename = || self.rename((parent.0, name), (newparent.0, newname), flags);
         reply_empty(reply, self.meter.run(Op::Rename, parent, rename));
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let _turn = self.turns.begin();
         reply_entry(reply, self.meter.run(Op::Link, ino, || self.link(ino.0, newparent.0, newname)));
     }
 
@@ -171,6 +183,7 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let _turn = self.turns.begin();
         let outcome = self.meter.run(Op::Create, parent, || {
             let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.create_file(convert::caller(req), (parent.0, name), (mode, umask), OpenFlags(flags), &register)
@@ -179,6 +192,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.turns.begin();
         if let Some(request) = self.control_request(ino) {
             return request.open(convert::caller(req), flags.into(), reply);
         }
@@ -200,6 +214,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _turn = self.turns.begin();
         let size = (size as usize).min(READ_LIMIT);
         READ_BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < size {
@@ -224,6 +239,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _turn = self.turns.begin();
         if let Some(request) = self.control_request(ino) {
             return request.write(fh.0, data.to_vec(), reply);
         }
@@ -249,10 +265,12 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.begin_unawaited();
         reply_empty(reply, self.meter.run(Op::Release, ino, || self.release_file(ino.0, fh.0)));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         reply_empty(reply, self.meter.run(Op::Fsync, ino, || self.fsync_file(ino.0, fh.0, datasync)));
     }
 
@@ -267,6 +285,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _turn = self.turns.begin();
         let mut any = false;
         let outcome = self.meter.run(Op::ReadDir, ino, || {
             self.list(ino.0, offset, false, &mut |line| {
@@ -283,6 +302,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let _turn = self.turns.begin();
         let mut any = false;
         let outcome = self.meter.run(Op::ReadDir, ino, || {
             self.list(ino.0, offset, true, &mut |line| {
@@ -299,6 +319,7 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         let sync = || match self.node(ino.0)? {
             Node::File(ino) => Ok(self.fs.fsync_dir(ino)?),
             Node::Control(..) => Ok(()),
@@ -307,24 +328,29 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.turns.begin();
         reply_stat_fs(reply, self.meter.run(Op::StatFs, ino, || self.stat_fs()));
     }
 
     fn setxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         let set = || self.set_xattr(convert::caller(req), ino.0, name, value, flags);
         reply_empty(reply, self.meter.run(Op::SetXattr, ino, set));
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _turn = self.turns.begin();
         reply_xattr(reply, self.meter.run(Op::GetXattr, ino, || self.get_xattr(ino.0, name, size)));
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _turn = self.turns.begin();
         let list = || self.list_xattr(convert::caller(req), ino.0, size);
         reply_xattr(reply, self.meter.run(Op::ListXattr, ino, list));
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin();
         let remove = || self.remove_xattr(ino.0, name);
         reply_empty(reply, self.meter.run(Op::RemoveXattr, ino, remove));
     }
@@ -339,11 +365,13 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.begin();
         let reserve = || Ok(self.fs.fallocate(self.file_handle(ino.0, fh.0)?, offset, length, mode)?);
         reply_empty(reply, self.meter.run(Op::Fallocate, ino, reserve));
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let _turn = self.turns.begin();
         match self.meter.run(Op::Seek, ino, || self.seek(ino.0, fh.0, offset, whence)) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
@@ -363,6 +391,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let _turn = self.turns.begin();
         let copy = || self.copy_range((ino_in.0, fh_in.0, offset_in), (ino_out.0, fh_out.0, offset_out), len);
         match self.meter.run(Op::CopyRange, ino_out, copy) {
             Ok(count) => reply.written(count),

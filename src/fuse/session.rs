@@ -19,6 +19,7 @@ use super::mount_options::{ControlAccess, IoChoice, MountOptions};
 use super::mounting::{abort_connection, check_mountpoint, connection_of, start, unmount_path};
 use super::nodes::Nodes;
 use super::running::Running;
+use super::turns::Turns;
 use super::{ControlFiles, errno, mount_table, mounting};
 use crate::locks::{self, Mutex};
 use crate::vfs::{Caller, Fs, VfsError};
@@ -252,6 +253,7 @@ fn adapter(
         running: Running::default(),
         backings: Backings::default(),
         meter: Meter::new(Arc::clone(&options.metrics)),
+        turns: Turns::new(options.threads.get()),
         notifier: Arc::clone(notifier),
         passthrough: options.io == IoChoice::Auto,
         no_opendir: false,
