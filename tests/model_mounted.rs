@@ -19,6 +19,7 @@ use model::random::Random;
 use model::run::{Counts, System, play};
 use model::shrink::code;
 use model::suite;
+use std::sync::Arc;
 
 fn run(count: u64, rates: Rates) {
     if !can_run() {
@@ -51,6 +52,13 @@ fn mounts_go_on_through_snapshots_crashes_and_remounts() {
     );
 }
 
+/// What is compared: a plain directory, the filesystem without a mount, and a mount.
+fn systems(bench: &Arc<Bench>) -> Vec<Box<dyn System>> {
+    let plain = Plain::new(bench.disk.join("plain"));
+    let daemon = Daemon::new(bench, &[]);
+    vec![Box::new(Host::new(Box::new(plain))), Box::new(Direct::new(bench)), Box::new(Host::new(Box::new(daemon)))]
+}
+
 /// Fixed sequences about inodes with names in several directories of the base, after each of which all is compared: one inode, however it
 /// changes and by whichever name, with the right link count at all times.
 #[test]
@@ -59,13 +67,7 @@ fn links_across_directories_of_the_base_are_one_inode() {
         return;
     }
     let bench = Bench::new(CLONES);
-    let plain = Plain::new(bench.disk.join("plain"));
-    let daemon = Daemon::new(&bench, &[]);
-    let mut systems: Vec<Box<dyn System>> = vec![
-        Box::new(Host::new(Box::new(plain))),
-        Box::new(Direct::new(&bench)),
-        Box::new(Host::new(Box::new(daemon))),
-    ];
+    let mut systems = systems(&bench);
     // `a/a`, `b/a` and `a/c/d/a` are one inode of the starting tree.
     let changes = [
         vec![Open(0, p("b/a"), WRITE, 0), Write(0, 50, 10, 9), Ftruncate(0, 70)],
@@ -103,13 +105,7 @@ fn each_entry_of_a_directory_that_changes_is_listed_once() {
         return;
     }
     let bench = Bench::new(4);
-    let plain = Plain::new(bench.disk.join("plain"));
-    let daemon = Daemon::new(&bench, &[]);
-    let mut systems: Vec<Box<dyn System>> = vec![
-        Box::new(Host::new(Box::new(plain))),
-        Box::new(Direct::new(&bench)),
-        Box::new(Host::new(Box::new(daemon))),
-    ];
+    let mut systems = systems(&bench);
     for round in 0..3 {
         let ops = churn(&mut Random(suite::seed() + round));
         if let Err(failure) = play(&ops, &mut systems, None, &mut Counts::default()) {
