@@ -59,12 +59,16 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
 fn remove_ref(context: &Context, store: &Store, name: &RefName, dry_run: bool) -> Result<()> {
     let doing = || format!("remove ref `{name}`");
     let digest = if dry_run { store.resolve_ref(name) } else { store.remove_ref(name) }.doing(doing)?;
-    let value = json!({ "name": name, "manifest": digest, "dry_run": dry_run });
-    context.out.done(&value, || match dry_run {
-        true => format!("would remove ref {name}, which names {}", digest.short()),
-        false => {
-            format!("removed ref {name}, which named {}; `cairnfs refs undo {name}` brings it back", digest.short())
-        }
+    let can_undo = dry_run || store.can_undo_ref(name).doing(doing)?;
+    let value = json!({ "name": name, "manifest": digest, "dry_run": dry_run, "undo": can_undo });
+    let short = digest.short();
+    context.out.done(&value, || match (dry_run, can_undo) {
+        (true, _) => format!("would remove ref {name}, which names {short}"),
+        (false, true) => format!("removed ref {name}, which named {short}; `cairnfs refs undo {name}` brings it back"),
+        (false, false) => format!(
+            "removed ref {name}, which named {digest}; there was no room to remember that, so it can't be undone: once there is room, \
+             `cairnfs refs set {name} {short}` does the same until a collection"
+        ),
     })
 }
 

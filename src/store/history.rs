@@ -6,17 +6,23 @@
 //! A line is on disk before its ref changes. If a crash comes between, the line tells of a change that didn't happen: one counts only if
 //! the next one's `old` (for the last one: what the ref names now) is its `new`. A last line that is cut short didn't happen either, and is
 //! cut off by the next change. Lines change under the refs lock only.
+//!
+//! Whoever sets a ref takes the disk for one line more, so that it can be removed on a full disk.
 
 use super::Store;
 use super::error::{Context, Result, StoreError, found};
 use super::publish::sync_parent;
 use crate::format::{Digest, RefName};
+use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
+
+/// No line is longer.
+const LINE: i64 = 256;
 
 /// Why a ref changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -99,6 +105,11 @@ pub(super) fn append(store: &Store, name: &RefName, change: &Change) -> Result<(
     let mut line = serde_json::to_vec(change).unwrap_or_default();
     line.push(b'\n');
     file.write_all(&line).context("write", &path)?;
+    if change.new.is_some() {
+        let end = file.metadata().context("stat", &path)?.len().cast_signed();
+        // Where that can't be had, a removal does without the line.
+        let _ahead = fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, end, LINE);
+    }
     file.sync_all().context("sync", &path)?;
     if length == 0 { sync_folders(store, &path) } else { Ok(()) }
 }

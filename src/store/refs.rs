@@ -1,7 +1,7 @@
 //! Refs: `refs/NAME` holds a manifest's digest and a newline.
 //!
 //! Every change takes the refs lock (a flock of the folder `refs/`), adds a line to the ref's history, and then replaces or removes the file;
-//! each step is on disk before the next. A listing takes the lock shared, for a folder that changes can hide names from who lists it.
+//! each step is on disk before the next; without room for the line, a ref is removed without. A listing takes the lock shared, for a folder that changes can hide names from who lists it.
 //! The lock comes before the store lock.
 
 use super::error::{Context, Result, StoreError, found};
@@ -41,7 +41,7 @@ impl Store {
         Ok(refs)
     }
 
-    /// Removes a ref; its history remembers it. Returns what it named.
+    /// Removes a ref; its history remembers it, unless there is no room for that. Returns what it named.
     pub fn remove_ref(&self, name: &RefName) -> Result<Digest> {
         change(self, name, None, Operation::Remove)?.ok_or_else(|| self.no_ref(name.as_str()))
     }
@@ -64,6 +64,11 @@ impl Store {
             files(&top)?.iter().map(|path| name_of(path, &top, "@")).collect::<Result<_>>()?;
         names.sort();
         Ok(names)
+    }
+
+    /// Whether there is a move or removal of a ref that can be taken back, if what it named is still there.
+    pub fn can_undo_ref(&self, name: &RefName) -> Result<bool> {
+        Ok(previous(&self.ref_history(name)?).is_some())
     }
 
     /// Takes back the last move or removal of a ref; done again, the one before it. Returns what the ref names now. What it named must
@@ -145,7 +150,13 @@ fn change_locked(
     if new.is_some() && old.is_none() {
         refuse_conflict(store, name)?;
     }
-    history::append(store, name, &Change { time_unix_ms: now_ms(), op, old, new })?;
+    match history::append(store, name, &Change { time_unix_ms: now_ms(), op, old, new }) {
+        // Who removes a ref on a full disk wants room.
+        Err(error) if new.is_none() && error.is_full() => {
+            tracing::warn!(%error, %name, "no room to remember the removal of a ref");
+        }
+        appended => appended?,
+    }
     let path = store.layout().reference(name);
     match new {
         Some(digest) => {
