@@ -75,8 +75,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let store = context.open()?;
     hush_database_threads();
-    let chosen =
-        if args.layers.is_empty() { store.layer_names().doing(|| "list the layers")? } else { args.layers.clone() };
+    let (chosen, odd) = match args.layers.as_slice() {
+        [] => store.layer_names().doing(|| "list the layers")?,
+        layers => (layers.to_vec(), Vec::new()),
+    };
     let may_skip = args.layers.is_empty() && !args.all;
     let all: Vec<(LayerName, Outcome)> = chosen
         .into_iter()
@@ -86,7 +88,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
         })
         .collect();
     let values: Vec<Value> = all.iter().map(|(name, outcome)| outcome.json(name)).collect();
-    let verdict = verdict(&all, args);
+    let odd = odd.into_iter().next().map(|path| Error::of("check all layers", &StoreError::NotLayer { path }));
+    let verdict = verdict(&all, args).and(odd.map_or(Ok(()), Err));
     let told = verdict.as_ref().err();
     let text = || all.iter().map(|(name, outcome)| outcome.text(name, args, told)).collect::<String>();
     let none = || "no layers; `cairnfs mount REF DIR --layer NAME` makes one\n".to_owned();

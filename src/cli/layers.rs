@@ -18,7 +18,8 @@ Examples:
 
 /// Lists layers: what each stands on, and where it is mounted.
 ///
-/// One whose description can't be read is listed as unreadable, with exit code 5; with --json it has an `error`, and nothing else but its name.
+/// One whose description can't be read is listed as unreadable, with exit code 5; with --json it has an `error`, and nothing else but its name. So is a
+/// folder that was copied or renamed by hand, and what can't be a layer by its name.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
@@ -28,16 +29,27 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
     let mounts = mounts::list(&store)?;
     let refs = store.refs().doing(|| "list the refs")?;
     let (mut all, mut unreadable) = (Vec::new(), Vec::new());
-    for name in store.layer_names().doing(|| "list the layers")? {
+    let (names, odd) = store.layer_names().doing(|| "list the layers")?;
+    for name in names {
         match store.layer(&name) {
             Ok(config) => all.push(Described::new(config, &mounts, &refs)),
             // It was removed meanwhile.
             Err(StoreError::NoLayer { .. }) => {}
-            Err(error) => unreadable.push((name, Error::of("read a layer", &error))),
+            Err(error) => {
+                let what = match &error {
+                    StoreError::CopiedLayer { of, .. } => format!("copy of {of}"),
+                    _ => "unreadable".to_owned(),
+                };
+                unreadable.push((name.to_string(), what, Error::of("read a layer", &error)));
+            }
         }
     }
+    unreadable.extend(odd.into_iter().map(|path| {
+        let name = escape(path.file_name().unwrap_or_default().as_bytes());
+        (name, "no layer".to_owned(), Error::of("list a layer", &StoreError::NotLayer { path }))
+    }));
     let mut values: Vec<Value> = all.iter().map(Described::json).collect();
-    values.extend(unreadable.iter().map(|(name, error)| json!({ "name": name, "error": error })));
+    values.extend(unreadable.iter().map(|(name, _, error)| json!({ "name": name, "error": error })));
     context.out.report(&json!({ "layers": values }), || {
         let mut table = Table::new(&["NAME", "BASE", "BASE REF", "CREATED", "PROJECT", "MOUNTED ON"]);
         for layer in &all {
@@ -50,13 +62,13 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
                 layer.mountpoint().unwrap_or_else(|| "-".into()),
             ]);
         }
-        for (name, _) in &unreadable {
+        for (name, what, _) in &unreadable {
             let none = || "-".to_owned();
-            table.row([name.to_string(), "unreadable".to_owned(), none(), none(), none(), none()]);
+            table.row([name.clone(), what.clone(), none(), none(), none(), none()]);
         }
         table.text("no layers; `cairnfs mount REF DIR --layer NAME` makes one")
     })?;
-    unreadable.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    unreadable.into_iter().next().map_or(Ok(()), |(_, _, error)| Err(error))
 }
 
 /// A layer with what the rest of the store says of it.

@@ -75,7 +75,7 @@ fn remove_ref(context: &Context, store: &Store, name: &RefName, dry_run: bool) -
 fn remove_layer(context: &Context, store: &Store, name: &LayerName, dry_run: bool) -> Result<()> {
     let doing = || format!("remove layer `{name}`");
     // One whose description is damaged can be removed too: nothing else gets rid of it.
-    let base = match store.layer(name) {
+    let base = match store.described_layer(name) {
         Ok(config) => Some(config.base),
         Err(StoreError::BadLayer { .. }) => None,
         Err(error) => return Err(error).doing(doing),

@@ -41,7 +41,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
         Err(error @ StoreError::NoRef { .. }) => {
             match args.what.parse::<LayerName>().map(|name| layer(context, &store, &name)) {
                 Ok(Ok(shown)) => shown,
-                Ok(Err(damaged @ StoreError::BadLayer { .. })) => Err(damaged).doing(doing),
+                Ok(Err(damaged @ (StoreError::BadLayer { .. } | StoreError::CopiedLayer { .. }))) => {
+                    Err(damaged).doing(doing)
+                }
                 _ => Err(error).doing(doing),
             }
         }

@@ -155,6 +155,7 @@ fn of_store(error: &StoreError) -> Errno {
         | StoreError::LayerBusy { .. }
         | StoreError::NotLayer { .. }
         | StoreError::BadLayer { .. }
+        | StoreError::CopiedLayer { .. }
         | StoreError::BadLease { .. } => Errno::EIO,
     }
 }

@@ -206,6 +206,19 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A layer's folder that was copied or renamed by hand.
+    #[error(
+        "the folder of layer `{name}` has another layer's name in {path}: it is a copy of `{of}`, or was renamed; if nothing wrote to it while it was \
+         copied, write `\"name\": \"{name}\"` there to use it, otherwise remove it with `cairnfs rm layer {name}`"
+    )]
+    CopiedLayer {
+        /// The folder's name.
+        name: String,
+        /// The layer's.
+        of: String,
+        /// The description.
+        path: PathBuf,
+    },
     /// A live owner's lease that can't be understood.
     #[error("the lease at {path} is held by a live process but can't be understood: {why}; end that process first")]
     BadLease {
@@ -297,6 +310,7 @@ impl StoreError {
             Self::BadRef { .. } | Self::BadHistory { .. } | Self::NotLayer { .. } | Self::BadLayer { .. } => {
                 ErrorClass::Corrupt
             }
+            Self::CopiedLayer { .. } => ErrorClass::Corrupt,
             Self::Io { .. } | Self::Encode { .. } | Self::BadLease { .. } => ErrorClass::Failed,
         }
     }

@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! layers/NAME/layer.json   LayerConfig: what the layer stands on; a root for the collector
-//!            /lock         flocked by who uses the layer; holds who that is
+//!            /lock         who uses the layer, in words
 //!            /index/       metadata (fjall)
 //!            /data/        content of dirty files
 //! ```
 //! A layer appears whole, `layer.json` included, and goes whole: it is renamed into the trash and removed there. A folder without a
 //! readable `layer.json` stops a collection, for nobody can tell what it stands on.
+//!
+//! Who uses a layer has its folder flocked: that can't be removed and made again while it is in use, as a file in it can.
+//!
+//! A folder that was copied or renamed by hand has a `layer.json` with another name. It keeps what it stands on, but isn't used: nobody can tell
+//! whether it was copied while something wrote to it. Who knows gives it its name in `layer.json`.
 
 use super::error::{Context, Result, StoreError, found};
 use super::layout::layer;
@@ -15,10 +20,10 @@ use super::publish::{now_ms, replace_durably, sync_folder, sync_parent, unique};
 use super::resolve::near;
 use super::{Lease, LeaseKind, Store};
 use crate::format::{Digest, LayerName};
-use crate::sys::{failure, flock, rename};
+use crate::sys::{failure, flock, plain, rename};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -162,27 +167,31 @@ impl Store {
         Ok(path)
     }
 
-    /// Names of all layers, also of those that can't be read, sorted.
-    pub fn layer_names(&self) -> Result<Vec<LayerName>> {
+    /// Names of all layers, also of those that can't be read, and beside them what is there that can't be one; both sorted.
+    pub fn layer_names(&self) -> Result<(Vec<LayerName>, Vec<PathBuf>)> {
         let folder = self.layers_dir();
-        let mut names: Vec<LayerName> = Vec::new();
+        let (mut names, mut odd) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&folder).context("list", &folder)? {
             let path = entry.context("list", &folder)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            let Some(name) = name else {
-                return Err(StoreError::NotLayer { path });
-            };
-            names.push(name);
+            match path.file_name().and_then(|name| name.to_str()?.parse::<LayerName>().ok()) {
+                Some(name) => names.push(name),
+                None => odd.push(path),
+            }
         }
         names.sort();
-        Ok(names)
+        odd.sort();
+        Ok((names, odd))
     }
 
-    /// All layers, sorted by name. One that can't be read is an error, never left out.
+    /// All layers, sorted by folder, copied ones among them. One that can't be read is an error, never left out.
     pub fn layers(&self) -> Result<Vec<LayerConfig>> {
+        let (names, odd) = self.layer_names()?;
+        if let Some(path) = odd.into_iter().next() {
+            return Err(StoreError::NotLayer { path });
+        }
         let mut layers = Vec::new();
-        for name in self.layer_names()? {
-            match self.layer(&name) {
+        for name in names {
+            match self.described_layer(&name) {
                 // It was removed meanwhile.
                 Err(StoreError::NoLayer { .. }) => {}
                 config => layers.push(config?),
@@ -191,8 +200,18 @@ impl Store {
         Ok(layers)
     }
 
-    /// What a layer stands on.
+    /// What a layer stands on. One whose folder was copied or renamed by hand is an error.
     pub fn layer(&self, name: &LayerName) -> Result<LayerConfig> {
+        let config = self.described_layer(name)?;
+        if config.name == *name {
+            return Ok(config);
+        }
+        let path = layer::config(&self.layer_dir(name));
+        Err(StoreError::CopiedLayer { name: name.to_string(), of: config.name.to_string(), path })
+    }
+
+    /// What the folder of a layer says that it stands on, whichever layer it says to be.
+    pub fn described_layer(&self, name: &LayerName) -> Result<LayerConfig> {
         let folder = self.layer_dir(name);
         let path = layer::config(&folder);
         let bad = |why: String| StoreError::BadLayer { name: name.to_string(), path: path.clone(), why };
@@ -203,9 +222,6 @@ impl Store {
         let config: LayerConfig = serde_json::from_slice(&text).map_err(|why| bad(why.to_string()))?;
         if config.format != VERSION {
             return Err(bad(format!("it has version {}; this program knows version {VERSION}", config.format)));
-        }
-        if config.name != *name {
-            return Err(bad(format!("it describes layer `{}`", config.name)));
         }
         Ok(config)
     }
@@ -218,21 +234,18 @@ impl Store {
 
     /// Takes a layer for this process alone. `use_` tells others who has it, such as `mounted on /mnt`.
     pub fn lock_layer(&self, name: &LayerName, use_: &str) -> Result<LayerLock> {
-        let path = layer::lock(&self.layer_dir(name));
+        let path = self.layer_dir(name);
         loop {
-            let opened = found(OpenOptions::new().read(true).write(true).open(&path)).context("open", &path)?;
-            let mut file = opened.ok_or_else(|| self.no_layer(name))?;
-            if !flock::try_exclusive(&file).context("lock", &path)? {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).context("read", &path)?;
-                let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process");
-                return Err(StoreError::LayerBusy { name: name.to_string(), holder: holder.to_owned() });
+            let opened = found(plain::open_folder(&path)).context("open", &path)?;
+            let folder = opened.ok_or_else(|| self.no_layer(name))?;
+            if !flock::try_exclusive(&folder).context("lock", &path)? {
+                return Err(StoreError::LayerBusy { name: name.to_string(), holder: holder(&layer::lock(&path)) });
             }
-            // A layer that was removed, and perhaps made anew, between opening and locking has another lock file.
-            let have = file.metadata().context("stat", &path)?;
+            // A layer that was removed, and perhaps made anew, between opening and locking has another folder.
+            let have = folder.metadata().context("stat", &path)?;
             let there = found(fs::metadata(&path)).context("stat", &path)?;
             if there.is_some_and(|there| (there.dev(), there.ino()) == (have.dev(), have.ino())) {
-                let lock = LayerLock { name: name.clone(), path, file };
+                let lock = LayerLock { name: name.clone(), path: layer::lock(&path), _folder: folder };
                 lock.describe(use_)?;
                 return Ok(lock);
             }
@@ -241,21 +254,19 @@ impl Store {
 
     /// Whether the process `pid` has a layer, by what it said when it took the lock.
     pub fn layer_is_held_by(&self, name: &LayerName, pid: u32) -> Result<bool> {
-        let path = layer::lock(&self.layer_dir(name));
-        let Some(mut file) = found(File::open(&path)).context("open", &path)? else { return Ok(false) };
-        if flock::try_shared(&file).context("lock", &path)? {
+        let path = self.layer_dir(name);
+        let Some(folder) = found(plain::open_folder(&path)).context("open", &path)? else { return Ok(false) };
+        if flock::try_shared(&folder).context("lock", &path)? {
             return Ok(false);
         }
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).context("read", &path)?;
-        Ok(holder.starts_with(&holder_of(pid)))
+        // Somebody has it; where the file that tells who isn't there, it may be this process.
+        let path = layer::lock(&path);
+        let holder = found(plain::read_to_string(&path)).context("read", &path)?.unwrap_or_default();
+        Ok(holder.is_empty() || holder.starts_with(&holder_of(pid)))
     }
 
     /// Removes a layer with all that was written to it, also one whose description can't be read. Refused while somebody uses it.
     pub fn remove_layer(&self, name: &LayerName) -> Result<()> {
-        // What is left of a layer may lack the file that is locked. Where the folder isn't there either, there is no layer.
-        let path = layer::lock(&self.layer_dir(name));
-        found(OpenOptions::new().append(true).create(true).open(&path)).context("create", &path)?;
         let lock = self.lock_layer(name, "being removed")?;
         let trashed = self.layout().trashed_layer(name, now_ms());
         let folder = self.layer_dir(name);
@@ -280,6 +291,12 @@ fn holder_of(pid: u32) -> String {
     format!("process {pid} ")
 }
 
+/// Who has a layer, by the file that tells it.
+fn holder(path: &Path) -> String {
+    let text = plain::read_to_string(path).unwrap_or_default();
+    text.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process").to_owned()
+}
+
 fn encode(config: &LayerConfig) -> Vec<u8> {
     // A plain struct of numbers and text always has a JSON form.
     let mut text = serde_json::to_vec_pretty(config).unwrap_or_default();
@@ -291,8 +308,10 @@ fn encode(config: &LayerConfig) -> Vec<u8> {
 #[derive(Debug)]
 pub struct LayerLock {
     name: LayerName,
+    /// The file that tells who has it.
     path: PathBuf,
-    file: File,
+    /// Locked.
+    _folder: File,
 }
 
 impl LayerLock {
@@ -307,8 +326,9 @@ impl LayerLock {
         // Written over what is there and cut then, so that no room is given up that a full disk may not have again. Whoever reads it
         // meanwhile reads the first line.
         let write = || {
-            self.file.write_all_at(text.as_bytes(), 0)?;
-            self.file.set_len(text.len() as u64)
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.set_len(text.len() as u64)
         };
         match write() {
             Err(error) if failure::is_full(&error) => {

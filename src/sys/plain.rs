@@ -11,6 +11,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
 }
 
+/// Opens a folder; what is none isn't opened, and so never waited for.
+pub fn open_folder(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+}
+
 /// Reads all of a file of text, opened so.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let mut text = String::new();
