@@ -31,6 +31,7 @@
 //! | what can be wrong with a layer, and in which order it is mended | `fsck/problem.rs`: `Code`, `stage` |
 //! | what recovery does after a daemon was killed | `layer/recovery.rs`: `judge`; of the store: `gc/mod.rs`, step 5 |
 //! | whether power was cut | `layer/instance.rs`: `power_was_cut` |
+//! | whether a layer is new, or has lost something | `layer/making.rs`: `open_db`; `layer/mark.rs`: `at_least` |
 //! | who has a layer | `store/layers.rs`: `lock_layer` |
 //! | what may be torn at the journal's end | `layer/journal.rs`: `mend` |
 //! | that a sync which failed stays failed | content `layer/data.rs`: `sync_file`; records `layer/db.rs`: `persist` |

@@ -28,7 +28,8 @@ fn bench() -> Bench {
     // Into the store, where the program finds it.
     let config = LayerConfig::new("work".parse().unwrap(), bench.base, "2026-01-01T00:00:00Z".to_owned());
     let folder = bench.store.create_layer(&config).unwrap();
-    for part in ["index", "data", "stamp"] {
+    fs::remove_file(folder.join("new")).unwrap();
+    for part in ["index", "data", "index.mark"] {
         let target = folder.join(part);
         if target.is_dir() {
             fs::remove_dir(&target).unwrap();

@@ -69,6 +69,9 @@ impl Checks<'_> {
             let what =
                 format!("{} bytes of its journal can't be read; what was changed in them is lost", self.state.cut);
             found.push(Found::new(Code::JournalCut, what).mend("they are cut off", [Fix::CutJournal]));
+        } else if self.state.missing > 0 {
+            let what = format!("{} changes that had happened are not in its journal any more", self.state.missing);
+            found.push(Found::new(Code::JournalCut, what).mend("it goes on without them", [Fix::CutJournal]));
         }
     }
 

@@ -102,7 +102,7 @@ impl Plan {
                 state.no_files.remove(id);
                 self.set_aside.push(*id);
             }
-            Fix::CutJournal => (state.cut, state.journal_damaged) = (0, false),
+            Fix::CutJournal => (state.cut, state.missing, state.journal_damaged) = (0, 0, false),
         }
     }
 

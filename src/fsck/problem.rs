@@ -208,16 +208,6 @@ impl Found {
             .mend("none: the database is left as it is; go back to a snapshot, or to a backup of the layer", [])
     }
 
-    /// The database would make a new one, and say what it said long ago.
-    pub(super) fn no_journal(index: &Path) -> Self {
-        let what =
-            format!("the journal of the database {} is gone, and with it what was changed last", index.display());
-        Self::new(Code::DatabaseUnreadable, what).mend(
-            "none: restore it from a backup, or go back to a snapshot; mounting the layer would show an older state of it",
-            [],
-        )
-    }
-
     pub(super) fn base_missing(base: Digest, error: &VfsError) -> Self {
         let what = format!("the manifest {base} that the layer stands on can't be read: {error}");
         Self::new(Code::BaseMissing, what).mend("none: import its source again, then check again", [])

@@ -55,7 +55,9 @@ fn write(layer: &Path, state: &State, plan: &Plan) -> Result<(), FsckError> {
         Inspected::put_reserved(&mut batch, state.reserved);
     }
     batch.commit()?;
-    Ok(inspected.db().persist()?)
+    inspected.db().persist()?;
+    inspected.accept();
+    Ok(())
 }
 
 /// Moves a data file to `lost/`, and says where. What is there under its name stays.

@@ -10,7 +10,7 @@ use super::problem::Found;
 use super::state::{BadName, State};
 use crate::format::{Ino, NameBuf};
 use crate::layer::memory::Memory;
-use crate::layer::{DataDir, InodeRecord, Inspected, LayerError, Listed, NameRecord, Space, VERSION_FILE};
+use crate::layer::{DataDir, InodeRecord, Inspected, LayerError, Listed, NameRecord, Space};
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,16 +33,13 @@ pub(super) fn scan(layer: &Path) -> Result<Result<State, Found>, FsckError> {
     let copy = Memory::new(0)?;
     copy_database(layer, copy.path())?;
     let journals = journals(copy.path())?;
-    if copy.path().join("index").join(VERSION_FILE).exists() && journals.is_empty() {
-        return Ok(Err(Found::no_journal(&layer.join("index"))));
-    }
     let mut state = match apart(|| read(copy.path(), layer)) {
         Ok(Ok(state)) => state,
         Ok(Err(error)) => return Ok(Err(Found::database(&named_as(&error, copy.path(), layer)))),
         Err(panic) => return Ok(Err(Found::database_panic(&layer.join("index"), &panic))),
     };
     state.cut = cut_off(&journals);
-    state.was_cut = state.cut > 0 || state.journal_damaged;
+    state.was_cut = state.cut > 0 || state.missing > 0 || state.journal_damaged;
     list_files(layer, &mut state)?;
     Ok(Ok(state))
 }
@@ -64,7 +61,6 @@ fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
 }
 
 fn copy_database(layer: &Path, to: &Path) -> Result<(), FsckError> {
-    copy_file(&layer.join("stamp"), &to.join("stamp"))?;
     copy_folder(&layer.join("index"), &to.join("index"))
 }
 
@@ -160,6 +156,7 @@ fn read(folder: &Path, layer: &Path) -> Result<State, LayerError> {
     state.closed = inspected.closed;
     state.power_cut = inspected.power_cut;
     state.journal_damaged = inspected.damaged;
+    state.missing = inspected.missing;
     state.reserved = inspected.reserved;
     Ok(state)
 }

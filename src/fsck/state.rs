@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) reserved: u64,
     /// Whether the journal has bytes that no crash leaves.
     pub(super) journal_damaged: bool,
+    /// Changes that had happened and aren't in the database, though no crash takes them.
+    pub(super) missing: u64,
     /// Bytes at the journal's end that the database cuts off when it is opened.
     pub(super) cut: u64,
     /// Whether there were such bytes, or damage, when it was read: it is there until the database itself is opened.

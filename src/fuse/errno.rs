@@ -168,6 +168,7 @@ fn of_layer(error: &LayerError) -> Errno {
         // As fsync(2) has it, again and again: what a kernel tells once doesn't become true later.
         LayerError::Lost { .. } => Errno::EIO,
         LayerError::Gone { .. }
+        | LayerError::Short { .. }
         | LayerError::Missing { .. }
         | LayerError::Damaged { .. }
         | LayerError::Version { .. }

@@ -9,16 +9,19 @@
 //! The kernel tells of a failed write-back once and calls the bytes written from then on, so a sync that succeeds after one that failed
 //! proves nothing. After a failed one the journals are written anew, into other files, before anything is called durable again (`journal`).
 //!
-//! Locking: `handles` shared by every use, exclusive while the database is opened anew.
+//! Every batch has its number as its last item, so that what is there can be compared with what was there (`mark`).
+//!
+//! Locking: `turn` by who commits, then `handles`: shared by every use, exclusive while the database is opened anew.
 
 use super::ballast::Ballast;
 use super::error::LayerError;
 use super::journal::{self, Witness};
+use super::mark::Mark;
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
 use crate::format::{Ino, Name};
 use crate::sys::failure::{is_full, is_lost};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,7 +31,7 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 const CACHE_BYTES: u64 = 4 << 20;
 
 /// The file that every fjall database has.
-pub const VERSION_FILE: &str = "version";
+pub(super) const VERSION_FILE: &str = "version";
 
 /// An open database.
 pub struct Db {
@@ -36,8 +39,12 @@ pub struct Db {
     /// `None` after the database failed and couldn't be opened anew yet.
     handles: RwLock<Option<Handles>>,
     ballast: Ballast,
-    /// Batches committed, and how many of them are known to be on disk.
-    committed: AtomicU64,
+    /// Held while a batch is committed, so that their numbers are in order.
+    turn: Mutex<()>,
+    /// The number of the last batch.
+    count: AtomicU64,
+    mark: Mark,
+    /// One more than the last batch that is known to be on disk.
     persisted: AtomicU64,
     /// The journals may not be on disk though the kernel calls them written.
     doubtful: AtomicBool,
@@ -55,6 +62,9 @@ struct Handles {
 
 /// The key of each keyspace's stamp: shorter than any number's, and no name of a number kept in `meta`.
 const STAMP: &[u8] = b"\0made";
+
+/// Where the number of the last batch is kept.
+pub(super) const COUNT: &[u8] = b"batches";
 
 /// Which keyspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +118,12 @@ impl Handles {
         batch.commit()
     }
 
+    /// The number of the last batch.
+    fn count(&self) -> fjall::Result<u64> {
+        let value = self.meta.get(COUNT)?;
+        Ok(value.and_then(|bytes| bytes.first_chunk().map(|number| u64::from_le_bytes(*number))).unwrap_or(0))
+    }
+
     /// Whether the database is as `changes` would have it.
     fn has(&self, changes: &[Change]) -> fjall::Result<bool> {
         for change in changes {
@@ -124,12 +140,16 @@ impl Db {
     pub fn open(path: &Path) -> Result<Self, LayerError> {
         let ballast = Ballast::found(path.with_extension("reserve"));
         let handles = open_or_make_room(path, &ballast)?;
+        let count = handles.count().map_err(|source| LayerError::Database { path: path.to_owned(), source })?;
+        let mark = Mark::open(path);
         ballast.take();
         Ok(Self {
             path: path.to_owned(),
             handles: RwLock::new(Some(handles)),
             ballast,
-            committed: AtomicU64::new(1),
+            turn: Mutex::new(()),
+            count: AtomicU64::new(count),
+            mark,
             persisted: AtomicU64::new(0),
             doubtful: AtomicBool::new(false),
             lent: AtomicU64::new(0),
@@ -145,15 +165,35 @@ impl Db {
             let mut handles = self.handles.write();
             if handles.is_none() {
                 tracing::warn!(path = %self.path.display(), "opening the layer database anew after a failure");
-                match journal::mend(&self.path, false) {
-                    Err(error @ LayerError::Damaged { .. }) => return Err(error),
+                match journal::mend(&self.path, false, self.count.load(Ordering::Acquire)) {
+                    Err(error @ (LayerError::Damaged { .. } | LayerError::Short { .. })) => return Err(error),
                     // The disk failed; what becomes of that is decided below.
                     Err(error) => tracing::warn!(%error, "can't look at the layer's journal"),
                     Ok(_) => {}
                 }
-                *handles = Some(open_or_make_room(&self.path, &self.ballast)?);
+                *handles = Some(self.open_anew()?);
             }
         }
+    }
+
+    /// Every batch that was committed must still be there.
+    fn open_anew(&self) -> Result<Handles, LayerError> {
+        let opened = open_or_make_room(&self.path, &self.ballast)?;
+        let (found, least) = (opened.count().map_err(|e| self.failed(e))?, self.count.load(Ordering::Acquire));
+        match least.checked_sub(found) {
+            None | Some(0) => Ok(opened),
+            Some(missing) => Err(LayerError::Short { path: self.path.clone(), missing }),
+        }
+    }
+
+    /// How many batches aren't there, if there must be `least`.
+    pub(super) fn missing(&self, least: u64) -> Option<u64> {
+        least.checked_sub(self.count.load(Ordering::Acquire)).filter(|&missing| missing > 0)
+    }
+
+    /// Lets the mark say what there is.
+    pub(super) fn begin_mark(&self) {
+        self.mark.begin(self.count.load(Ordering::Acquire));
     }
 
     /// Closes a database that failed; its next use opens it anew.
@@ -168,7 +208,18 @@ impl Db {
     }
 
     /// Makes `changes`, all or none. `freeing`: they give space back or must not fail for want of it, so the reserve may be used for them.
-    fn commit(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
+    fn commit(&self, mut changes: Vec<Change>, freeing: bool) -> Result<(), LayerError> {
+        let _turn = self.turn.lock();
+        let count = self.count.load(Ordering::Acquire) + 1;
+        let value = Some(count.to_le_bytes().into());
+        changes.push(Change { space: Space::Meta, key: COUNT.into(), value });
+        self.commit_numbered(&changes, freeing)?;
+        self.count.store(count, Ordering::Release);
+        self.mark.returned(count);
+        Ok(())
+    }
+
+    fn commit_numbered(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
         let mut tried_anew = false;
         loop {
             let source = match self.handles()?.commit(changes) {
@@ -301,7 +352,7 @@ impl Db {
     /// Marks every keyspace as made, for [`Db::is_whole`].
     pub fn stamp(&self) -> Result<(), LayerError> {
         let stamp = |space| Change { space, key: STAMP.into(), value: Some([].into()) };
-        self.commit(&[stamp(Space::Inodes), stamp(Space::Names), stamp(Space::Meta)], false)?;
+        self.commit(vec![stamp(Space::Inodes), stamp(Space::Names), stamp(Space::Meta)], false)?;
         self.handles()?.database.persist(PersistMode::SyncAll).map_err(|e| self.failed(e))
     }
 
@@ -328,7 +379,8 @@ impl Db {
 
     /// Puts every committed batch on disk. Does nothing when all of them are there.
     pub fn persist(&self) -> Result<(), LayerError> {
-        let goal = self.committed.load(Ordering::Acquire);
+        let count = self.count.load(Ordering::Acquire);
+        let goal = count + 1;
         if self.persisted.load(Ordering::Acquire) >= goal && !self.doubtful.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -340,6 +392,7 @@ impl Db {
         match outcome {
             Ok(()) => {
                 self.persisted.fetch_max(goal, Ordering::AcqRel);
+                self.mark.synced(count);
                 Ok(())
             }
             Err(source) => {
@@ -475,8 +528,6 @@ impl Batch<'_> {
         if self.changes.is_empty() {
             return Ok(());
         }
-        self.db.commit(&self.changes, self.freeing)?;
-        self.db.committed.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        self.db.commit(self.changes, self.freeing)
     }
 }

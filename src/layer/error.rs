@@ -3,6 +3,7 @@
 use super::record::BadRecord;
 use crate::format::Ino;
 use crate::sys::failure;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,29 @@ pub enum LayerError {
     },
     /// The database was there once and is gone.
     #[error(
-        "the layer database {path} is gone, or a part of it, and the layer's changes can't be told without it; {} tells what is damaged. Its data \
-         files are untouched: restore {path} from a backup, or go back to a snapshot of the layer",
-        check(path)
+        "{part} {path} is gone, and the layer's changes can't be told without it; nothing was changed. {} tells what is damaged. Its data \
+         files are untouched: restore {path} from a backup, or go back to a snapshot of the layer; {} gives the layer up",
+        check(path),
+        removal(path)
     )]
     Gone {
         /// The `index` folder.
         path: PathBuf,
+        /// What of it.
+        part: Part,
+    },
+    /// The database has fewer batches than it was given.
+    #[error(
+        "{missing} changes of the layer that had happened are not in its database {path} any more, and neither a killed process nor a power cut \
+         takes them: its journal was cut off, or it is of an older time than the rest; nothing was changed. Restore {path}, or let {} tell what is \
+         there; with --repair it goes on without them, and keeps the content that nothing names any more in the layer's lost/",
+        check(path)
+    )]
+    Short {
+        /// The `index` folder.
+        path: PathBuf,
+        /// How many batches.
+        missing: u64,
     },
     /// A layer written by another version of the program.
     #[error("the layer at {path} has format {found}; this program knows format {known}; use the program that made it")]
@@ -111,13 +128,35 @@ pub enum LayerError {
     },
 }
 
+/// What of a database can be gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
+    Database,
+    /// Every journal.
+    Journal,
+    /// What one of its keyspaces had.
+    Keyspace,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Database => "the layer database",
+            Self::Journal => "the journal of the layer database",
+            Self::Keyspace => "a part of the layer database",
+        })
+    }
+}
+
 impl LayerError {
     /// Whether the layer itself is damaged, or a part of it is gone.
     pub fn is_damage(&self) -> bool {
         match self {
             // What the system refuses, as for want of room or permission, is no damage.
             Self::Open { .. } => self.io().is_none_or(|error| error.raw_os_error().is_none() || is_gone(error)),
-            Self::Gone { .. } | Self::Missing { .. } | Self::Damaged { .. } | Self::Record { .. } => true,
+            Self::Gone { .. } | Self::Short { .. } | Self::Missing { .. } => true,
+            Self::Damaged { .. } | Self::Record { .. } => true,
             Self::Data { source, .. } => is_gone(source),
             Self::Version { .. } | Self::Database { .. } | Self::Lost { .. } => false,
         }
@@ -130,6 +169,7 @@ impl LayerError {
             Self::Open { source, .. } | Self::Database { source, .. } => io_of(source),
             Self::Lost { .. }
             | Self::Gone { .. }
+            | Self::Short { .. }
             | Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::Version { .. }
@@ -167,7 +207,15 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// The command that checks the layer which a file or folder is of.
 fn check(path: &Path) -> String {
+    format!("`cairnfs fsck {}`", name(path))
+}
+
+/// The command that removes it.
+fn removal(path: &Path) -> String {
+    format!("`cairnfs rm layer {}`", name(path))
+}
+
+fn name(path: &Path) -> String {
     let folder = path.ancestors().skip(1).find(|above| above.parent().is_some_and(|all| all.ends_with("layers")));
-    let name = folder.and_then(Path::file_name).map_or("LAYER".into(), |name| name.to_string_lossy());
-    format!("`cairnfs fsck {name}`")
+    folder.and_then(Path::file_name).map_or("LAYER".into(), |name| name.to_string_lossy().into_owned())
 }

@@ -3,7 +3,7 @@
 //! Opening the database changes its files all the same (a torn end of the journal is cut off), so who must change nothing looks at a copy.
 
 use super::db::{Db, Space};
-use super::{FORMAT, KEY_CLEAN, KEY_FORMAT, KEY_RESERVED, LayerError, instance, journal, open_db};
+use super::{FORMAT, KEY_CLEAN, KEY_FORMAT, KEY_RESERVED, LayerError, instance, journal, making, mark};
 use std::path::Path;
 
 /// The database of a layer, and what it says of the layer as a whole.
@@ -16,6 +16,8 @@ pub struct Inspected {
     pub power_cut: bool,
     /// The journal has bytes that no crash leaves: [`super::Layer::open`] refuses it. Here the database cut them off, with all behind them.
     pub damaged: bool,
+    /// How many batches aren't there that no crash takes: [`super::Layer::open`] refuses that too.
+    pub missing: u64,
     /// The first number that was never given out.
     pub reserved: u64,
 }
@@ -24,23 +26,31 @@ impl Inspected {
     /// Opens the database in folder `path`, which is `layer`'s folder or a copy of its database. One that was never there is made, empty.
     pub fn open(path: &Path, layer: &Path) -> Result<Self, LayerError> {
         let power_cut = instance::power_was_cut(layer)?;
-        let damaged = match journal::mend(&path.join("index"), power_cut) {
+        let least = mark::read(&layer.join("index"))?.at_least(power_cut);
+        let damaged = match journal::mend(&path.join("index"), power_cut, least) {
             Err(LayerError::Damaged { .. }) => true,
+            Err(LayerError::Short { .. }) => false,
             mended => mended.map(|_| false)?,
         };
-        let db = open_db(path)?;
+        let db = making::open_db(path, layer)?;
+        let missing = db.missing(least).unwrap_or(0);
         let found = db.meta_number(KEY_FORMAT)?;
         if let Some(found) = found.filter(|&found| found != FORMAT) {
             return Err(LayerError::Version { path: path.to_owned(), found, known: FORMAT });
         }
         let closed = found.is_none() || db.meta_number(KEY_CLEAN)? == Some(1);
         let reserved = db.meta_number(KEY_RESERVED)?.unwrap_or(1);
-        Ok(Self { db, closed, power_cut, damaged, reserved })
+        Ok(Self { db, closed, power_cut, damaged, missing, reserved })
     }
 
     /// The database.
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// Takes what is there for all that there ever was: what is missing isn't missed any more.
+    pub fn accept(&self) {
+        self.db.begin_mark();
     }
 
     /// Visits every inode record as bytes.

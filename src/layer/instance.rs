@@ -61,6 +61,11 @@ fn recorded(layer: &Path) -> Result<Option<String>, LayerError> {
     }
 }
 
+/// Whether the layer in folder `layer` was ever recovered on an instance that could be told.
+pub(super) fn is_recorded(layer: &Path) -> Result<bool, LayerError> {
+    Ok(recorded(layer)?.is_some())
+}
+
 /// Records the instance of the layer in folder `layer`, where it can be told. In place, which needs no room unless it is the first time.
 pub(super) fn record(layer: &Path) -> Result<(), LayerError> {
     let Some(instance) = instance(layer) else { return Ok(()) };

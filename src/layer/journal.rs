@@ -25,6 +25,7 @@
 //!
 //! Locking: none here. [`mend`] and [`rewrite`] need the database closed; the others are called while it is open.
 
+use super::db::COUNT;
 use super::error::LayerError;
 use crate::sys::sparse;
 use nix::fcntl::{FallocateFlags, fallocate, posix_fallocate};
@@ -39,14 +40,16 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 const MAGIC: &[u8] = b"FJL\x03";
+/// Of a batch, after its items.
+const TAIL: usize = 1 + 8 + MAGIC.len();
 /// Of an item, before its key.
 const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
 /// Read and written at a time when a journal is copied.
 const CHUNK: usize = 1 << 16;
 
-/// Mends the journals of the database in `index`. `torn`: the disk may have lost what wasn't synced. Returns how many bytes of unfinished
-/// batches were dropped.
-pub(super) fn mend(index: &Path, torn: bool) -> Result<u64, LayerError> {
+/// Mends the journals of the database in `index`. `torn`: the disk may have lost what wasn't synced; `least`: the number of the last batch that must be
+/// there. Returns how many bytes of unfinished batches were dropped.
+pub(super) fn mend(index: &Path, torn: bool, least: u64) -> Result<u64, LayerError> {
     let mut journals = journals(index).map_err(data_error("list", index))?;
     let Some((_, last)) = journals.pop() else { return Ok(0) };
     for (_, sealed) in journals {
@@ -64,6 +67,10 @@ pub(super) fn mend(index: &Path, torn: bool) -> Result<u64, LayerError> {
     }
     if !torn && !is_cut_short(rest) {
         return Err(LayerError::Damaged { path: last, offset: whole as u64 });
+    }
+    // What is left of a batch that had happened isn't touched.
+    if let Some(last) = last_number(&bytes[..whole]).filter(|&last| last < least) {
+        return Err(LayerError::Short { path: index.to_owned(), missing: least - last });
     }
     let cut = || {
         let file = File::options().write(true).open(&last)?;
@@ -96,6 +103,21 @@ fn journals(index: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Whether the database in `index` has a journal.
+pub(super) fn exists(index: &Path) -> Result<bool, LayerError> {
+    Ok(!journals(index).map_err(data_error("list", index))?.is_empty())
+}
+
+/// How many batches the database in `index` was given, as far as its journals tell.
+pub(super) fn batches(index: &Path) -> Result<u64, LayerError> {
+    let mut most = 0;
+    for (_, path) in journals(index).map_err(data_error("list", index))? {
+        let (bytes, _) = read(&path).map_err(data_error("read", &path))?;
+        most = most.max(last_number(&bytes[..whole_batches(&bytes)]).unwrap_or(0));
+    }
+    Ok(most)
+}
+
 /// All up to the last byte that was written, and the length of the file.
 fn read(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     let file = File::open(path)?;
@@ -117,6 +139,13 @@ fn whole_batches(bytes: &[u8]) -> usize {
         whole += length;
     }
     whole
+}
+
+/// The number of the batch that `batches` ends with: the value of its last item (`db`).
+fn last_number(batches: &[u8]) -> Option<u64> {
+    let items = batches.get(..batches.len().checked_sub(TAIL)?)?;
+    let (rest, number) = items.split_last_chunk::<8>()?;
+    rest.ends_with(COUNT).then(|| u64::from_le_bytes(*number))
 }
 
 /// Whether `rest` is the beginning of a batch, and zeros. What ends as a batch ends was written whole, and has a wrong length in it.
@@ -160,7 +189,7 @@ fn batch(bytes: &[u8]) -> Part {
         return Part::CutShort;
     };
     let is_whole = magic == MAGIC && u64::from_le_bytes(*sum) == xxh3_64(&bytes[HEAD..at]);
-    if is_whole { Part::Batch(at + 9 + MAGIC.len()) } else { Part::Other }
+    if is_whole { Part::Batch(at + TAIL) } else { Part::Other }
 }
 
 fn item(bytes: &[u8]) -> Part {
@@ -306,7 +335,7 @@ mod tests {
         let whole = whole_batches(&bytes);
         assert!(whole > 100 * 50, "{whole}");
         assert!(bytes[whole..].iter().all(|&byte| byte == 0));
-        assert_eq!(mend(journal.parent().unwrap(), false).unwrap(), 0);
+        assert_eq!(mend(journal.parent().unwrap(), false, 0).unwrap(), 0);
         assert_eq!(prefix(folder.path(), 100), 100);
     }
 
@@ -323,7 +352,7 @@ mod tests {
             file.set_len(0).unwrap();
             file.write_all_at(&bytes[..end], 0).unwrap();
             file.set_len(64 << 20).unwrap();
-            mend(journal.parent().unwrap(), false).unwrap();
+            mend(journal.parent().unwrap(), false, 0).unwrap();
             let (left, _) = read(&journal).unwrap();
             assert_eq!(whole_batches(&left), last);
             assert!(left[last..].iter().all(|&byte| byte == 0), "{end}");
@@ -345,7 +374,7 @@ mod tests {
                 let end = torn.len().min((lost + 1) * 4096);
                 torn[lost * 4096..end].fill(0);
                 fs::write(&journal, &torn).unwrap();
-                let dropped = mend(journal.parent().unwrap(), true).unwrap();
+                let dropped = mend(journal.parent().unwrap(), true, 0).unwrap();
                 let (left, _) = read(&journal).unwrap();
                 let whole = whole_batches(&left);
                 assert!(whole <= lost * 4096 && left[whole..].iter().all(|&byte| byte == 0));
@@ -367,7 +396,7 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x55;
             fs::write(&journal, &damaged).unwrap();
-            match mend(journal.parent().unwrap(), false) {
+            match mend(journal.parent().unwrap(), false, 0) {
                 Err(LayerError::Damaged { offset, .. }) => assert!(offset <= at as u64),
                 // A batch's sequence number is under no checksum.
                 Ok(0) => assert!(whole_batches(&damaged) >= whole, "{at}"),
@@ -378,6 +407,6 @@ mod tests {
         // A journal that isn't the last was synced, power cut or not.
         fs::write(&journal, &bytes[..whole - 3]).unwrap();
         fs::write(journal.with_file_name("9999.jnl"), []).unwrap();
-        assert!(matches!(mend(journal.parent().unwrap(), true), Err(LayerError::Damaged { .. })));
+        assert!(matches!(mend(journal.parent().unwrap(), true, 0), Err(LayerError::Damaged { .. })));
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
 //!      /index.reserve  disk kept for removals, and for opening the layer, on a full one (ballast)
-//!      /stamp    exists once the database and its keyspaces were made: a layer that lacks one of them then is damaged, not new
+//!      /index.mark  how many batches the database was given: one that has fewer is damaged (mark)
+//!      /new      while the database was never used: a layer without it that lacks its database is damaged, not new (making)
 //!      /instance the mounting of the host's filesystem that it was opened on last (instance)
 //!      /data/    content of dirty files                (data)
 //! ```
@@ -25,13 +26,15 @@ mod error;
 mod inspect;
 pub mod instance;
 mod journal;
+mod making;
+mod mark;
 pub(crate) mod memory;
 mod record;
 mod recovery;
 
 pub use data::{DataDir, DataId, Listed};
-pub use db::{Batch, Db, Space, VERSION_FILE};
-pub use error::LayerError;
+pub use db::{Batch, Db, Space};
+pub use error::{LayerError, Part};
 pub use inspect::Inspected;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
 pub use recovery::{Recovered, foretell};
@@ -50,27 +53,6 @@ const KEY_FORMAT: &str = "format";
 const KEY_RESERVED: &str = "reserved";
 const KEY_CLEAN: &str = "clean";
 
-/// Opens the database. One that was made once and is gone is an error: a new one would pass off the base as the layer.
-fn open_db(path: &Path) -> Result<Db, LayerError> {
-    let (index, stamp) = (path.join("index"), path.join("stamp"));
-    let exists = |path: &Path| {
-        let path = path.to_owned();
-        path.try_exists().map_err(|source| LayerError::Data { action: "examine", path, source })
-    };
-    let stamped = exists(&stamp)?;
-    if stamped && !exists(&index.join(db::VERSION_FILE))? {
-        return Err(LayerError::Gone { path: index });
-    }
-    let db = Db::open(&index)?;
-    if stamped {
-        return if db.is_whole()? { Ok(db) } else { Err(LayerError::Gone { path: index }) };
-    }
-    db.stamp()?;
-    let written = std::fs::File::create(&stamp).and_then(|file| file.sync_all());
-    written.map_err(|source| LayerError::Data { action: "create", path: stamp, source })?;
-    Ok(db)
-}
-
 /// An open layer.
 #[derive(Debug)]
 pub struct Layer {
@@ -84,16 +66,17 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Opens the layer in folder `path`, or makes an empty one there; recovers it when it wasn't closed.
+    /// Opens the layer in folder `path`, or makes an empty one there when there is nothing; recovers it when it wasn't closed.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        std::fs::create_dir_all(path).map_err(|source| LayerError::Data {
-            action: "create",
-            path: path.to_owned(),
-            source,
-        })?;
+        making::prepare(path)?;
+        let index = path.join("index");
         let power_cut = instance::power_was_cut(path)?;
-        let journal_cut = journal::mend(&path.join("index"), power_cut)?;
-        let db = open_db(path)?;
+        let least = mark::read(&index)?.at_least(power_cut);
+        let journal_cut = journal::mend(&index, power_cut, least)?;
+        let db = making::open_db(path, path)?;
+        if let Some(missing) = db.missing(least) {
+            return Err(LayerError::Short { path: index, missing });
+        }
         let data = DataDir::open(path.join("data"))?;
         let found = db.meta_number(KEY_FORMAT)?;
         if let Some(found) = found.filter(|&found| found != FORMAT) {
@@ -126,7 +109,8 @@ impl Layer {
             batch.put_number(KEY_CLEAN, 0);
             batch.commit()?;
         }
-        // Once the layer is recovered: if that is cut off, it is done again.
+        // Once the layer is recovered: if that is cut off, it is done again. The mark first, which may be of more than a power cut left.
+        layer.db.begin_mark();
         if power_cut {
             match instance::record(path) {
                 Err(error) if error.io().is_some_and(is_full) && layer.make_room() => instance::record(path)?,

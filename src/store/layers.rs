@@ -4,6 +4,7 @@
 //! layers/NAME/layer.json   LayerConfig: what the layer stands on; a root for the collector
 //!            /lock         who uses the layer, in words
 //!            /index/       metadata (fjall)
+//!            /new          while the layer was never used: it may be given its database
 //!            /data/        content of dirty files
 //! ```
 //! A layer appears whole, `layer.json` included, and goes whole: it is renamed into the trash and removed there. A folder without a
@@ -142,8 +143,9 @@ impl Store {
         for path in [layer::index(folder), layer::data(folder)] {
             fs::create_dir(&path).context("create", &path)?;
         }
-        let path = layer::lock(folder);
-        File::create_new(&path).context("create", &path)?;
+        for path in [layer::lock(folder), layer::new(folder)] {
+            File::create_new(&path).and_then(|file| file.sync_all()).context("create", &path)?;
+        }
         let path = layer::config(folder);
         let write = || {
             let mut file = File::create_new(&path)?;

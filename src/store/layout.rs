@@ -124,6 +124,10 @@ pub(super) mod layer {
         folder.join("lock")
     }
 
+    pub(crate) fn new(folder: &Path) -> PathBuf {
+        folder.join("new")
+    }
+
     pub(crate) fn data(folder: &Path) -> PathBuf {
         folder.join("data")
     }
