@@ -168,6 +168,17 @@ fn a_disk_too_full_for_the_databases_tables_is_told_as_full() {
     }
     assert!(refused == 5, "{} were made", made.len());
     assert!(made.len() * value.len() > 4 << 20, "{}", made.len());
+    // Where there is no room for tables, but some for the journal, the database isn't opened anew for each of many changes.
+    for dir in made.drain(..100) {
+        fs.rmdir(Ino::ROOT, name(&dir)).unwrap();
+    }
+    let opened = fs.layer().unwrap().db().reopened();
+    for number in 0..200 {
+        let dir = format!("short{number}");
+        make(&fs, &dir).unwrap();
+        fs.rmdir(Ino::ROOT, name(&dir)).unwrap();
+    }
+    assert_eq!(fs.layer().unwrap().db().reopened(), opened);
     // Once there is room for the tables, all goes on.
     small.grow("size=40m");
     for dir in made.drain(..20) {

@@ -6,12 +6,16 @@
 //! fjall refuses all further batches of a database once writing one has failed, as on a full disk. So a failure has the database opened
 //! anew, which cuts a torn batch off; whether the batch that failed is in it then tells whether it happened.
 //!
+//! Where there is no room for a table, writing it fails in the background, for each batch anew. So a database that failed goes on without tables:
+//! its batches stay in the journal and in memory, of which there is no more than the journal had room for. It is opened with tables again at a later
+//! batch, not before [`REST`] has passed and there is room for some of them.
+//!
 //! The kernel tells of a failed write-back once and calls the bytes written from then on, so a sync that succeeds after one that failed
 //! proves nothing. After a failed one the journals are written anew, into other files, before anything is called durable again (`journal`).
 //!
 //! Every batch has its number as its last item, so that what is there can be compared with what was there (`mark`).
 //!
-//! Locking: `turn` by who commits, then `handles`: shared by every use, exclusive while the database is opened anew.
+//! Locking: `turn` by who commits, then `handles`: shared by every use, exclusive while the database is opened anew; `failed_at` is a leaf.
 
 use super::ballast::Ballast;
 use super::error::LayerError;
@@ -24,9 +28,14 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Memory that one keyspace gathers before it is written out as a table: 4 MiB bounds the daemon's memory, not its speed.
 const MEMTABLE_BYTES: u64 = 4 << 20;
+/// How long a database that failed goes on without tables, at least.
+const REST: Duration = Duration::from_secs(1);
+/// Room on the disk that is enough for tables.
+const ROOM_FOR_TABLES: u64 = 4 * MEMTABLE_BYTES;
 /// Cache of table blocks.
 const CACHE_BYTES: u64 = 4 << 20;
 
@@ -50,6 +59,10 @@ pub struct Db {
     doubtful: AtomicBool,
     /// A part of the reserve was given to the journal.
     lent: AtomicU64,
+    /// When the database failed, while it goes on without tables.
+    failed_at: Mutex<Option<Instant>>,
+    /// How often it was opened anew.
+    reopened: AtomicU64,
 }
 
 struct Handles {
@@ -84,9 +97,12 @@ impl std::fmt::Debug for Db {
 }
 
 impl Handles {
-    fn open(path: &Path) -> Result<Self, LayerError> {
+    /// Without `tables`, none is written.
+    fn open(path: &Path, tables: bool) -> Result<Self, LayerError> {
         let failed = |source| LayerError::Open { path: path.to_owned(), source };
-        let builder = Database::builder(path).cache_size(CACHE_BYTES).worker_threads(1).max_cached_files(Some(64));
+        let builder = Database::builder(path).cache_size(CACHE_BYTES).max_cached_files(Some(64));
+        // Tables are written by threads of the database.
+        let builder = builder.worker_threads_unchecked(usize::from(tables));
         let database = builder.open().map_err(failed)?;
         let keyspace = |name| {
             database
@@ -139,7 +155,7 @@ impl Db {
     /// Opens the database in `path`, or creates it. On a full disk, what that needs comes from the reserve.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
         let ballast = Ballast::found(path.with_extension("reserve"));
-        let handles = open_or_make_room(path, &ballast)?;
+        let handles = open_or_make_room(path, &ballast, true)?;
         let count = handles.count().map_err(|source| LayerError::Database { path: path.to_owned(), source })?;
         let mark = Mark::open(path);
         ballast.take();
@@ -153,6 +169,8 @@ impl Db {
             persisted: AtomicU64::new(0),
             doubtful: AtomicBool::new(false),
             lent: AtomicU64::new(0),
+            failed_at: Mutex::new(None),
+            reopened: AtomicU64::new(0),
         })
     }
 
@@ -164,7 +182,7 @@ impl Db {
             }
             let mut handles = self.handles.write();
             if handles.is_none() {
-                tracing::warn!(path = %self.path.display(), "opening the layer database anew after a failure");
+                tracing::warn!(path = %self.path.display(), "opening the layer database anew");
                 match journal::mend(&self.path, false, self.count.load(Ordering::Acquire)) {
                     Err(error @ (LayerError::Damaged { .. } | LayerError::Short { .. })) => return Err(error),
                     // The disk failed; what becomes of that is decided below.
@@ -178,7 +196,9 @@ impl Db {
 
     /// Every batch that was committed must still be there.
     fn open_anew(&self) -> Result<Handles, LayerError> {
-        let opened = open_or_make_room(&self.path, &self.ballast)?;
+        self.reopened.fetch_add(1, Ordering::Relaxed);
+        let tables = self.failed_at.lock().is_none();
+        let opened = open_or_make_room(&self.path, &self.ballast, tables)?;
         let (found, least) = (opened.count().map_err(|e| self.failed(e))?, self.count.load(Ordering::Acquire));
         match least.checked_sub(found) {
             None | Some(0) => Ok(opened),
@@ -198,6 +218,11 @@ impl Db {
 
     /// Closes a database that failed; its next use opens it anew.
     fn give_up(&self) {
+        *self.failed_at.lock() = Some(Instant::now());
+        self.close();
+    }
+
+    fn close(&self) {
         let mut handles = self.handles.write();
         if let Some(failed) = handles.take()
             && let Err(error) = failed.witness.check(&self.path)
@@ -216,7 +241,23 @@ impl Db {
         self.commit_numbered(&changes, freeing)?;
         self.count.store(count, Ordering::Release);
         self.mark.returned(count);
+        self.take_tables_again();
         Ok(())
+    }
+
+    /// Closes a database that goes on without tables, so that its next use opens it with them, once it is time for that.
+    fn take_tables_again(&self) {
+        let mut failed_at = self.failed_at.lock();
+        if failed_at.is_some_and(|at| at.elapsed() >= REST) {
+            if journal::has_room(&self.path, ROOM_FOR_TABLES) {
+                *failed_at = None;
+                drop(failed_at);
+                self.close();
+            } else {
+                // Asked again later.
+                *failed_at = Some(Instant::now());
+            }
+        }
     }
 
     fn commit_numbered(&self, changes: &[Change], freeing: bool) -> Result<(), LayerError> {
@@ -430,6 +471,11 @@ impl Db {
         self.ballast.rest();
     }
 
+    /// How often the database was opened anew since it was opened.
+    pub fn reopened(&self) -> u64 {
+        self.reopened.load(Ordering::Relaxed)
+    }
+
     /// Bytes of disk that the database takes.
     pub fn disk_bytes(&self) -> u64 {
         self.handles().ok().and_then(|handles| handles.database.disk_space().ok()).unwrap_or(0)
@@ -439,10 +485,10 @@ impl Db {
 /// Opens the database in `path`, giving up the reserve for it on a full disk.
 ///
 /// A journal that couldn't be written to its disk is written anew first: what is appended to it would be lost behind the hole.
-fn open_or_make_room(path: &Path, ballast: &Ballast) -> Result<Handles, LayerError> {
+fn open_or_make_room(path: &Path, ballast: &Ballast, tables: bool) -> Result<Handles, LayerError> {
     let mut rewritten = false;
     loop {
-        match Handles::open(path) {
+        match Handles::open(path, tables) {
             Err(error) if error.io().is_some_and(is_full) && ballast.release() => {}
             Err(error) if error.io().is_some_and(is_lost) && !std::mem::replace(&mut rewritten, true) => {
                 journal::rewrite(path)?;

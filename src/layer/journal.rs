@@ -118,6 +118,11 @@ pub(super) fn batches(index: &Path) -> Result<u64, LayerError> {
     Ok(most)
 }
 
+/// Whether the filesystem of `index` has so much room.
+pub(super) fn has_room(index: &Path, room: u64) -> bool {
+    nix::sys::statvfs::statvfs(index).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() >= room)
+}
+
 /// All up to the last byte that was written, and the length of the file.
 fn read(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     let file = File::open(path)?;
