@@ -298,8 +298,8 @@ fn an_import_into_a_full_store_is_all_or_nothing() {
     let free = place.free();
     succeed(&store, &["gc", "-q", "--grace", "0s"]);
     assert!(place.free() > free + (1 << 20), "what the import left is collected");
-    let ballast = place.at("ballast");
-    fs::write(&ballast, noise(usize::try_from(place.free()).unwrap() - 300_000)).unwrap();
+    let filler = place.at("filler");
+    fs::write(&filler, noise(usize::try_from(place.free()).unwrap() - 300_000)).unwrap();
     let again = tempfile::tempdir().unwrap();
     fs::write(again.path().join("large"), noise(3 << 20)).unwrap();
     fs::write(again.path().join("and"), "more").unwrap();
@@ -307,7 +307,7 @@ fn an_import_into_a_full_store_is_all_or_nothing() {
     let archive = tempfile::NamedTempFile::new().unwrap();
     assert!(run("tar", &["-C", again.path().to_str().unwrap(), "-cf", archive.path().to_str().unwrap(), "."]));
     succeed(&store, &["import", "-q", archive.path().to_str().unwrap(), "tarred"]);
-    fs::remove_file(ballast).unwrap();
+    fs::remove_file(filler).unwrap();
     for number in 40..100u8 {
         fs::remove_file(source.path().join(format!("dir/{number}"))).unwrap();
     }

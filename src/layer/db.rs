@@ -17,11 +17,11 @@
 //!
 //! Locking: `turn` by who commits, then `handles`: shared by every use, exclusive while the database is opened anew; `failed_at` is a leaf.
 
-use super::ballast::Ballast;
 use super::error::LayerError;
 use super::journal::{self, Witness};
 use super::mark::Mark;
 use super::record::{BadRecord, InodeRecord, NameRecord, ino_of_key, inode_key, name_key};
+use super::reserve::Reserve;
 use crate::format::{Ino, Name};
 use crate::sys::failure::{is_full, is_lost};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -47,7 +47,7 @@ pub struct Db {
     path: PathBuf,
     /// `None` after the database failed and couldn't be opened anew yet.
     handles: RwLock<Option<Handles>>,
-    ballast: Ballast,
+    reserve: Reserve,
     /// Held while a batch is committed, so that their numbers are in order.
     turn: Mutex<()>,
     /// The number of the last batch.
@@ -154,15 +154,15 @@ impl Handles {
 impl Db {
     /// Opens the database in `path`, or creates it. On a full disk, what that needs comes from the reserve.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        let ballast = Ballast::found(path.with_extension("reserve"));
-        let handles = open_or_make_room(path, &ballast, true)?;
+        let reserve = Reserve::found(path.with_extension("reserve"));
+        let handles = open_or_make_room(path, &reserve, true)?;
         let count = handles.count().map_err(|source| LayerError::Database { path: path.to_owned(), source })?;
         let mark = Mark::open(path);
-        ballast.take();
+        reserve.take();
         Ok(Self {
             path: path.to_owned(),
             handles: RwLock::new(Some(handles)),
-            ballast,
+            reserve,
             turn: Mutex::new(()),
             count: AtomicU64::new(count),
             mark,
@@ -198,7 +198,7 @@ impl Db {
     fn open_anew(&self) -> Result<Handles, LayerError> {
         self.reopened.fetch_add(1, Ordering::Relaxed);
         let tables = self.failed_at.lock().is_none();
-        let opened = open_or_make_room(&self.path, &self.ballast, tables)?;
+        let opened = open_or_make_room(&self.path, &self.reserve, tables)?;
         let (found, least) = (opened.count().map_err(|e| self.failed(e))?, self.count.load(Ordering::Acquire));
         match least.checked_sub(found) {
             None | Some(0) => Ok(opened),
@@ -266,7 +266,7 @@ impl Db {
             let source = match self.handles()?.commit(changes) {
                 Ok(()) => {
                     // What gave space back may have made room for the reserve.
-                    if freeing && self.ballast.take() {
+                    if freeing && self.reserve.take() {
                         self.lent.store(0, Ordering::Release);
                     }
                     return Ok(());
@@ -292,7 +292,7 @@ impl Db {
 
     /// Gives a part of the reserve to the journal, which was opened anew.
     fn give_room(&self) -> bool {
-        let Some(released) = self.ballast.lend() else { return false };
+        let Some(released) = self.reserve.give() else { return false };
         // Taken at once, before others fill the disk again; a part of it will do.
         journal::reserve(&self.path, released);
         self.lent.store(released, Ordering::Release);
@@ -457,18 +457,18 @@ impl Db {
 
     /// Gives a part of the reserve up. Returns whether there was any.
     pub fn make_room(&self) -> bool {
-        self.ballast.release()
+        self.reserve.give().is_some()
     }
 
     /// Whether there is enough in reserve to close the layer and open it again on a full disk.
     pub fn is_reserved(&self) -> bool {
-        self.ballast.take();
-        self.ballast.is_enough()
+        self.reserve.take();
+        self.reserve.is_enough()
     }
 
     /// Gives up what of the reserve isn't needed while the layer is closed.
     pub fn rest(&self) {
-        self.ballast.rest();
+        self.reserve.rest();
     }
 
     /// How often the database was opened anew since it was opened.
@@ -485,11 +485,11 @@ impl Db {
 /// Opens the database in `path`, giving up the reserve for it on a full disk.
 ///
 /// A journal that couldn't be written to its disk is written anew first: what is appended to it would be lost behind the hole.
-fn open_or_make_room(path: &Path, ballast: &Ballast, tables: bool) -> Result<Handles, LayerError> {
+fn open_or_make_room(path: &Path, reserve: &Reserve, tables: bool) -> Result<Handles, LayerError> {
     let mut rewritten = false;
     loop {
         match Handles::open(path, tables) {
-            Err(error) if error.io().is_some_and(is_full) && ballast.release() => {}
+            Err(error) if error.io().is_some_and(is_full) && reserve.give().is_some() => {}
             Err(error) if error.io().is_some_and(is_lost) && !std::mem::replace(&mut rewritten, true) => {
                 journal::rewrite(path)?;
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LAYER/index/   fjall database: inodes, names, meta   (db, record)
-//!      /index.reserve  disk kept for removals, and for opening the layer, on a full one (ballast)
+//!      /index.reserve  disk kept for removals, and for opening the layer, on a full one (reserve)
 //!      /index.mark  how many batches the database was given: one that has fewer is damaged (mark)
 //!      /new      while the database was never used: a layer without it that lacks its database is damaged, not new (making)
 //!      /instance the mounting of the host's filesystem that it was opened on last (instance)
@@ -19,7 +19,6 @@
 //! record names are removed; after a power cut, files whose copy-up was not yet known to be on disk go back to the blob that they came from
 //! (recovery).
 
-mod ballast;
 mod data;
 mod db;
 mod error;
@@ -31,6 +30,7 @@ mod mark;
 pub(crate) mod memory;
 mod record;
 mod recovery;
+mod reserve;
 
 pub use data::{DataDir, DataId, Listed};
 pub use db::{Batch, Db, Space};

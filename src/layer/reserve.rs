@@ -1,8 +1,8 @@
 //! Disk kept in reserve, so that what frees space can be recorded when none is left.
 //!
 //! Removing a file takes a few bytes of the database's journal, and opening a layer takes a few more. On a full disk the reserve is given up
-//! for those: to the journal at once, most of it in one go, for others who fill the disk take some of all that is given up; to opening by a [`STEP`]
-//! at a time. It is taken again as soon as it can be had.
+//! for those, by one rule: first all but [`RESTING`], in one go, for others who fill the disk take some of all that is given up; then a [`STEP`] at a
+//! time. What is given up for the journal is the journal's at once. It is taken again as soon as it can be had.
 //!
 //! The reserve is a file without content beside the database. It stays when the layer is closed, cut down to [`RESTING`], so that the layer
 //! can be opened again on a disk that was filled meanwhile.
@@ -23,13 +23,13 @@ const STEP: u64 = 32 << 10;
 
 /// The reserve of one layer.
 #[derive(Debug)]
-pub struct Ballast {
+pub struct Reserve {
     path: PathBuf,
     /// Bytes on disk now.
     held: AtomicU64,
 }
 
-impl Ballast {
+impl Reserve {
     /// The reserve that was left in file `path`, if one was.
     pub fn found(path: PathBuf) -> Self {
         let held = fs::metadata(&path).map_or(0, |file| file.len());
@@ -68,14 +68,8 @@ impl Ballast {
         })
     }
 
-    /// Gives a step of the reserve up. Returns whether there was one.
-    pub fn release(&self) -> bool {
-        let held = self.held.load(Ordering::Acquire);
-        held > 0 && self.cut(held.saturating_sub(STEP)).is_ok()
-    }
-
     /// Gives up all but what opening the layer may need, or a step of that. Returns how many bytes.
-    pub fn lend(&self) -> Option<u64> {
+    pub fn give(&self) -> Option<u64> {
         let held = self.held.load(Ordering::Acquire);
         let to = if held > RESTING { RESTING } else { held.saturating_sub(STEP) };
         (held > 0 && self.cut(to).is_ok()).then_some(held - to)
@@ -115,7 +109,7 @@ impl Ballast {
     }
 }
 
-impl Drop for Ballast {
+impl Drop for Reserve {
     fn drop(&mut self) {
         self.rest();
     }
