@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 
+from lib.commands import ROOT, program, say
+
 from . import fam_clean, fam_collect, fam_data, fam_import, fam_mount, fam_program, fam_snapshot, fam_walk, fam_write, host, page
-from .host import ROOT, run, say
 from .runner import run_all
 from .world import World
 
@@ -20,8 +21,8 @@ ABOUT = """Measures cairnfs beside what else does the same, in turn, on fresh fi
     scripts/bench [--quick] [--rows PATTERN]... [--rounds N] [--json FILE] [--write] [--list]
 
   --rows PATTERN  only these rows, such as `find.*`; may be given again. `--list` names them
-  --rounds N      instead of 5, or of 3 with --quick
-  --quick         about five minutes: fewer rounds and files, and without the rows that take long
+  --rounds N      instead of 5, or of at most 2 with --quick
+  --quick         about five minutes on an idle machine: fewer rounds, files and contestants, and without the rows that take long
   --json FILE     all samples and what follows from them; `-` is standard output
   --write         write docs/BENCHMARKS.md and its picture
   --from FILE     show or write what --json has written before, and run nothing
@@ -45,14 +46,6 @@ def sequences():
     for family in FAMILIES:
         out += family.SEQUENCES
     return out + [sequence.doubled() for sequence in out if sequence.twice]
-
-
-def program():
-    if os.environ.get("CAIRNFS"):
-        return os.path.abspath(os.environ["CAIRNFS"])
-    say("building")
-    run("cargo", "build", "--release", "--locked", timeout=1800, cwd=ROOT)
-    return f"{ROOT}/target/release/cairnfs"
 
 
 def measured(args):

@@ -3,8 +3,9 @@
 import itertools
 import os
 
+from lib.commands import Unusable, run
+
 from . import host
-from .host import Unusable, run
 from .rows import Goal, Sequence, Step
 
 FAMILY = "Collection"
@@ -106,11 +107,11 @@ def mark(site):
 
 SEQUENCES = (
     Sequence(
-        "collect", FAMILY, {"cairnfs": Ours, "rm -rf": Remove, "git prune": Git}, tree="unique", quick_rounds=2,
+        "collect", FAMILY, {"cairnfs": Ours, "rm -rf": Remove, "git prune": Git}, tree="unique",
         steps=(Step("collect", "collection, for 100,000 objects removed", collect, (Goal("rm -rf", 1.3),), quick=False),),
     ),
     Sequence(
-        "mark", FAMILY, {"cairnfs": Ours, "git prune": Git}, tree="unique", quick_rounds=2,
+        "mark", FAMILY, {"cairnfs": Ours, "git prune": Git}, tree="unique",
         steps=(Step("mark", "mark, for 1,000,000 objects in use", mark, (Goal("git prune", 1.0),), quick=False),),
     ),
 )

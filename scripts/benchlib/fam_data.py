@@ -2,14 +2,16 @@
 
 import os
 
+from lib.commands import Unusable
+
 from . import host
-from .host import Unusable
 from .rows import Goal, Sequence, Step
 from .sites import EVERY, LAYERED
 from .world import BIG, BIG_MIB
 
 FAMILY = "Content of a large file"
 RANDOM = 50_000
+WHOLE = BIG_MIB << 20
 
 
 def big(site):
@@ -34,22 +36,23 @@ def written(site):
     return f"{site.work}/new"
 
 
-def write(kind, *arguments):
-    def act(site):
-        sample = site.client(kind, written(site), *arguments)
-        sample.proof = (sample.proof, os.path.getsize(written(site)))
-        return sample
-
-    return act
-
-
-def overwrite(site):
-    """The file is there and on disk before."""
+def write(site, kind="seqwrite", amount=None):
+    """Writes the file as a whole, unless told otherwise; what was written before is on disk then."""
     host.run("sync", "-f", site.tree.disk.path)
-    return write("seqwrite", BIG_MIB // 2)(site)
+    sample = site.client(kind, written(site), amount or (BIG_MIB // 4 if site.world.quick else BIG_MIB))
+    sample.proof = (sample.proof, os.path.getsize(written(site)))
+    return sample
 
 
-def change(kind, cold_size):
+def random_writes(site):
+    return write(site, "randwrite", RANDOM)
+
+
+def synced(site):
+    return site.client("syncwrite", f"{site.work}/synced", 200)
+
+
+def change(kind):
     """One small change to a file of the base; it has to arrive, and to leave the base as it was."""
 
     def act(site):
@@ -59,7 +62,7 @@ def change(kind, cold_size):
         with open(path, "rb") as file:
             file.seek(-1 if kind == "append" else size // 2 // 4096 * 4096, 2 if kind == "append" else 0)
             found = file.read(1)
-        if found != (b"x" if kind == "append" else b"c") or os.path.getsize(f"{site.tree.source}/{BIG}") != cold_size:
+        if found != (b"x" if kind == "append" else b"c") or os.path.getsize(f"{site.tree.source}/{BIG}") != WHOLE:
             raise Unusable(f"the change isn't there: {found}, {size} bytes")
         sample.proof = size
         return sample
@@ -77,20 +80,19 @@ for _name, _kind, _arguments, _most in (
                  (Goal("overlayfs", _most),), quick=not _cold)
         )
 
-WHOLE = BIG_MIB << 20
 SEQUENCES = (
     Sequence("read", FAMILY, EVERY, tree="big", mode="ro", steps=tuple(READS)),
     Sequence(
         "write", FAMILY, EVERY, tree="big", mode="layer",
         steps=(
-            Step("write.new", "512 MiB written to a new file", write("seqwrite", BIG_MIB // 2), (Goal("overlayfs", 1.1),)),
-            Step("write.over", "512 MiB overwritten", overwrite, (Goal("overlayfs", 1.1),)),
-            Step("write.random", f"{RANDOM:,} random 4K writes to it", write("randwrite", RANDOM), (Goal("overlayfs", 1.25),)),
-            Step("write.fsync", "200 appends of 4K, each with fsync", lambda site: site.client("syncwrite", f"{site.work}/synced", 200), (Goal("overlayfs", 1.1),)),
+            Step("write.new", "1 GiB (256 MiB if quick) written to a new file", write, (Goal("overlayfs", 1.1),)),
+            Step("write.over", "the same overwritten", write, (Goal("overlayfs", 1.1),)),
+            Step("write.random", f"{RANDOM:,} random 4K writes to it", random_writes, (Goal("overlayfs", 1.25),)),
+            Step("write.fsync", "200 appends of 4K, each with fsync", synced, (Goal("overlayfs", 1.1),)),
         ),
     ),
     Sequence("append", "Small changes to large things", LAYERED, tree="big", mode="layer",
-             steps=(Step("append", "append one byte to a clean file of 1 GiB", change("append", WHOLE), (Goal("overlayfs", 0.05),)),)),
+             steps=(Step("append", "append one byte to a clean file of 1 GiB", change("append"), (Goal("overlayfs", 0.05),)),)),
     Sequence("page", "Small changes to large things", LAYERED, tree="big", mode="layer",
-             steps=(Step("page", "overwrite one page of a clean file of 1 GiB", change("page", WHOLE), (Goal("overlayfs", 0.05),)),)),
+             steps=(Step("page", "overwrite one page of a clean file of 1 GiB", change("page"), (Goal("overlayfs", 0.05),), quick=False),)),
 )

@@ -8,8 +8,10 @@ import itertools
 import os
 import shutil
 
+from lib.commands import ROOT, Unusable, run
+
 from . import host
-from .host import ROOT, Sample, Unusable, run
+from .host import Sample
 from .rows import Goal, Limit, Sequence, Step
 
 FAMILY = "Importing"
@@ -164,7 +166,7 @@ def those(*kinds):
 
 SEQUENCES = (
     Sequence(
-        "import", FAMILY, those(Ours, Cfsctl, Ostree, Restic, Hashing, Walk), tree="debian", quick_rounds=2,
+        "import", FAMILY, those(Ours, Cfsctl, Ostree, Restic, Hashing, Walk), tree="debian",
         steps=(
             Step("import.first", "import of 55,000 files", imported, (Goal("hashing", 3.0), Goal("cfsctl", 0.5))),
             Step("import.again", "import of the identical tree again", imported, (Goal("hashing", 1.4), Goal("stat walk", 3.0))),

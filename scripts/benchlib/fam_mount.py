@@ -4,8 +4,10 @@ import os
 import subprocess
 import time
 
+from lib.commands import Unusable
+
 from . import host
-from .host import Sample, Unusable
+from .host import Sample
 from .rows import Goal, Limit, Sequence, Step
 from .sites import Cairnfs, FuseOverlayfs, Overlayfs, those
 
@@ -113,9 +115,9 @@ def share(process):
 
 
 SEQUENCES = (
-    Sequence("mount.small", MOUNTING, UNMOUNTED, tree="small", mode="ro", quick_rounds=7,
+    Sequence("mount.small", MOUNTING, UNMOUNTED, tree="small", mode="ro",
              steps=(Step("mount.small", "mount to first deep stat, 1,000 files", mount, (Goal("overlayfs", 2.5),)),)),
-    Sequence("mount.many", MOUNTING, UNMOUNTED, tree="many", mode="ro", quick_rounds=7,
+    Sequence("mount.many", MOUNTING, UNMOUNTED, tree="many", mode="ro",
              steps=(Step("mount.many", "mount to first deep stat, 1,000,000 files (100,000 if quick)", mount,
                          (Goal("overlayfs", 2.5), Goal("cairnfs", 1.1, row="mount.small"))),)),
     Sequence("rss", MEMORY, those("cairnfs", "fuse-overlayfs"), tree="debian", mode="ro",

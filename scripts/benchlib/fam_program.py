@@ -1,6 +1,7 @@
 """Programs that work in the tree as their root filesystem."""
 
-from .host import ROOT, Unusable
+from lib.commands import ROOT, Unusable
+
 from .rows import Goal, Sequence, Step
 from .sites import LAYERED
 from .world import REPOSITORY

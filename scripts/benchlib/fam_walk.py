@@ -1,6 +1,7 @@
 """Reading the whole tree: names, attributes, content."""
 
-from .host import Unusable
+from lib.commands import Unusable
+
 from .rows import Goal, Sequence, Step
 from .sites import EVERY, LAYERED, those
 

@@ -14,14 +14,9 @@ import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LIMIT = 900  # seconds that one process may take
+from lib.commands import Unusable, run, say
 
 _undo = []
-
-
-class Unusable(Exception):
-    """What can't be had or done here; the message says why."""
 
 
 @dataclasses.dataclass
@@ -39,10 +34,6 @@ class Sample:
     @property
     def value(self):
         return self.wall if self.figure is None else self.figure
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def at_end(function, *args):
@@ -76,20 +67,6 @@ def end_on_signals():
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-
-
-def run(*command, timeout=LIMIT, **options):
-    """What a command prints; `Unusable` with the end of it when it fails."""
-    options.setdefault("stdin", subprocess.DEVNULL)
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, **options)
-    except OSError as why:
-        raise Unusable(f"`{command[0]}`: {why.strerror}") from why
-    except subprocess.TimeoutExpired as why:
-        raise Unusable(f"`{' '.join(command)}`: not done after {timeout} s") from why
-    if done.returncode:
-        raise Unusable(f"`{' '.join(command)}`: {' '.join(done.stdout.split())[-300:] or done.returncode}")
-    return done.stdout.strip()
 
 
 def cpu_of(pid):

@@ -1,6 +1,7 @@
 """docs/BENCHMARKS.md, of what results.py writes as JSON."""
 
-from .host import ROOT
+from lib.commands import ROOT
+
 from .plot import digits, draw
 from .results import shown
 
@@ -56,10 +57,10 @@ def goals(rows):
             whom = judged.get("reference", "")
             out.append([
                 row["title"], median(row, "cairnfs"), f"{whom} {median(row, whom)}" if whom in row["contestants"] and whom != "cairnfs" else "",
-                "" if judged["figure"] is None or not whom else f"{digits(judged['figure'])}×", judged["goal"], verdict(judged),
+                "" if judged["figure"] is None or not whom else f"{digits(judged['figure'])}×", f"{digits(judged['cpu'])}×" if judged.get("cpu") else "", judged["goal"], verdict(judged),
             ])
     summary = f"{counts[True]} met, {counts[False]} missed" + (f", {counts[None]} that can't be told" if counts[None] else "") + "."
-    return [summary, "", *table(["", "cairnfs", "reference", "ratio", "goal", ""], out)]
+    return [summary, "", *table(["", "cairnfs", "reference", "ratio", "ratio of CPU seconds", "goal", ""], out)]
 
 
 def verdict(judged):

@@ -38,6 +38,11 @@ class Results:
         ours, theirs = self.median(row, contestant), self.median(reference_row or row, reference)
         return ours / theirs if ours is not None and theirs else None
 
+    def cpu(self, row, contestant):
+        """CPU seconds, of client and server together: on a busy machine they say more than the time."""
+        samples = self.rows[row]["samples"].get(contestant)
+        return statistics.median(sample.client_cpu + sample.server_cpu for sample in samples) if samples else None
+
     def judged(self, row):
         """For each goal: its text, our figure against it, and whether it is met; None where that can't be told."""
         out = []
@@ -52,7 +57,9 @@ class Results:
             else:
                 figure, most = self.ratio(row, OURS, goal.reference, goal.row), goal.most
             met = None if figure is None or most is None else figure <= most
-            out.append({"goal": goal.text(), "reference": goal.reference, "figure": figure, "most": most, "met": met})
+            ours, theirs = self.cpu(row, OURS), self.cpu(row, goal.reference)
+            cpu = ours / theirs if ours and theirs and not getattr(goal, "row", "") and self.rows[row]["step"].unit in ("s", "µs") else None
+            out.append({"goal": goal.text(), "reference": goal.reference, "figure": figure, "most": most, "met": met, "cpu": cpu})
         return out
 
     def line(self, row):
@@ -62,7 +69,7 @@ class Results:
         for name in found["samples"]:
             middle = self.median(row, name)
             parts.append(f"{name} {'can not' if middle is None else shown(middle, found['step'].unit)}")
-        verdicts = [f"{'?' if j['met'] is None else 'met' if j['met'] else 'MISSED'} {ratio_text(j)} {j['goal']}" for j in self.judged(row)]
+        verdicts = [f"{'?' if j['met'] is None else 'met' if j['met'] else 'MISSED'} {ratio_text(j)} {j['goal']}{cpu_text(j)}" for j in self.judged(row)]
         return f"{row}: {', '.join(parts)}{'; ' if verdicts else ''}{'; '.join(verdicts)}"
 
     def document(self):
@@ -95,6 +102,10 @@ def ratio_text(judged):
     if judged["figure"] is None:
         return "can't tell"
     return f"{judged['figure']:.2f}×" if "reference" in judged else ""
+
+
+def cpu_text(judged):
+    return f" (CPU {judged['cpu']:.2f}×)" if judged.get("cpu") else ""
 
 
 def shown(value, unit):

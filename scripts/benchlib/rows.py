@@ -62,7 +62,10 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """Steps that one contestant does one after another; `sites` makes a contestant by name, `twice` adds the same with two clients at once."""
+    """Steps that one contestant does one after another; `sites` makes a contestant by name, `twice` adds the same with two clients at once.
+
+    A quick run has only those contestants that a goal names, unless rows were asked for by name.
+    """
 
     name: str
     family: str
@@ -71,7 +74,7 @@ class Sequence:
     tree: str = ""
     mode: str = ""
     twice: bool = False
-    quick_rounds: int = 3
+    quick_rounds: int = 2
     clients: int = 1
     prepare: Callable | None = None
 
@@ -91,4 +94,8 @@ class Sequence:
             if (patterns or step.quick or not quick) and (not patterns or any(fnmatch.fnmatch(step.id, pattern) for pattern in patterns)):
                 last = index
                 wanted.add(step.id)
-        return (dataclasses.replace(self, steps=self.steps[: last + 1]), wanted) if wanted else None
+        if not wanted:
+            return None
+        needed = {OURS} | {goal.reference for step in self.steps for goal in step.goals if not isinstance(goal, Limit)}
+        sites = {name: site for name, site in self.sites.items() if not quick or patterns or name in needed}
+        return dataclasses.replace(self, steps=self.steps[: last + 1], sites=sites), wanted

@@ -8,8 +8,9 @@ import itertools
 import os
 import shutil
 
+from lib.commands import Unusable, run
+
 from . import host
-from .host import Unusable, run
 
 WORK = "srv/work"  # where rows that write do so, beneath the root
 _numbers = itertools.count(1)

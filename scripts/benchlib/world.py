@@ -13,8 +13,9 @@ import shutil
 import stat
 import subprocess
 
-from . import host
-from .host import ROOT, Disk, Unusable, run, say
+from lib.commands import ROOT, Unusable, run, say
+
+from .host import Disk
 
 REPOSITORY = "srv/repository"
 BIG = "srv/big"

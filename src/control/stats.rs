@@ -144,6 +144,12 @@ impl Figures {
         for op in &self.counters.operations {
             all.insert(format!("op_{}", op.name), op.count.into());
             all.insert(format!("op_{}_errors", op.name), op.errors.into());
+            all.insert(format!("op_{}_micros", op.name), (op.nanos / 1000).into());
+            for percent in [50, 99] {
+                if let Some(micros) = op.percentile(percent) {
+                    all.insert(format!("op_{}_p{percent}_micros", op.name), micros.into());
+                }
+            }
         }
         all
     }
@@ -202,7 +208,7 @@ impl Figures {
             // the counters aren't read at one instant: the total must be what the buckets add up to
             sum += op.buckets.last().copied().unwrap_or(0);
             text.push_str(&series("_bucket", ",le=\"+Inf\"", &sum.to_string()));
-            text.push_str(&series("_sum", "", &format!("{}", op.micros as f64 / 1e6)));
+            text.push_str(&series("_sum", "", &format!("{}", op.nanos as f64 / 1e9)));
             text.push_str(&series("_count", "", &sum.to_string()));
         }
     }
@@ -238,7 +244,7 @@ mod tests {
         let layer = layer.then_some(LayerFigures { inodes: 3, bytes: 4096, dirty_directories: 2 });
         let mut counters = Metrics::default().snapshot();
         let lookup = counters.operations.iter_mut().find(|op| op.name == "lookup").unwrap();
-        (lookup.count, lookup.errors, lookup.micros) = (7, 2, 1_500_000);
+        (lookup.count, lookup.errors, lookup.nanos) = (7, 2, 1_500_000_000);
         (lookup.buckets[3], lookup.buckets[BUCKETS - 1]) = (6, 1);
         Figures {
             identity: Identity { reference: "web/ba\"se".into(), mode: "layer", ..Identity::default() },
@@ -261,6 +267,9 @@ mod tests {
         assert_eq!(object["layer_bytes"], 4096);
         assert_eq!(object["op_lookup_errors"], 2);
         assert_eq!(object["operations"], 7);
+        assert_eq!(object["op_lookup_micros"], 1_500_000);
+        assert_eq!((&object["op_lookup_p50_micros"], &object["op_lookup_p99_micros"]), (&8.into(), &(1 << 23).into()));
+        assert!(!object.contains_key("op_open_p50_micros"));
         assert!(object.contains_key("opens_passthrough"));
         assert!(!super::tests::figures(false).text().contains("layer_"));
     }

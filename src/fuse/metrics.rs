@@ -78,7 +78,7 @@ events! {
 struct OpCounters {
     count: AtomicU64,
     errors: AtomicU64,
-    micros: AtomicU64,
+    nanos: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
 }
 
@@ -108,8 +108,8 @@ pub struct OpSnapshot {
     pub count: u64,
     /// Of these, answered with an errno.
     pub errors: u64,
-    /// Microseconds spent, all requests together.
-    pub micros: u64,
+    /// Nanoseconds spent, all requests together. Many take less than a microsecond, so that whole ones would add up to nothing.
+    pub nanos: u64,
     /// Requests by latency; see [`BUCKETS`].
     pub buckets: Vec<u64>,
 }
@@ -140,11 +140,11 @@ impl Metrics {
     /// Counts one request and its outcome.
     pub(super) fn record(&self, op: Op, took: Duration, failed: bool) {
         let counters = &self.operations[op as usize];
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         counters.count.fetch_add(1, Relaxed);
         counters.errors.fetch_add(u64::from(failed), Relaxed);
-        counters.micros.fetch_add(micros, Relaxed);
-        counters.buckets[bucket(micros)].fetch_add(1, Relaxed);
+        counters.nanos.fetch_add(nanos, Relaxed);
+        counters.buckets[bucket(nanos / 1000)].fetch_add(1, Relaxed);
     }
 
     /// All counters now.
@@ -154,7 +154,7 @@ impl Metrics {
             meaning,
             count: counters.count.load(Relaxed),
             errors: counters.errors.load(Relaxed),
-            micros: counters.micros.load(Relaxed),
+            nanos: counters.nanos.load(Relaxed),
             buckets: counters.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect(),
         });
         let events = EVENTS.iter().map(|&(name, meaning, counter)| EventSnapshot {
@@ -167,6 +167,21 @@ impl Metrics {
             operations: operations.collect(),
             events: events.collect(),
         }
+    }
+}
+
+impl OpSnapshot {
+    /// Microseconds within which `percent` of the requests were answered, as exactly as the buckets tell: the upper end of the one that
+    /// it falls in; that of the last, which has no end, is twice its beginning. `None` when there were no requests.
+    pub fn percentile(&self, percent: u64) -> Option<u64> {
+        // the counters aren't read at one instant: the total is what the buckets add up to
+        let total: u64 = self.buckets.iter().sum();
+        let mut sum = 0;
+        let at = self.buckets.iter().position(|count| {
+            sum += count;
+            u128::from(sum) * 100 >= u128::from(total) * u128::from(percent)
+        });
+        at.filter(|_| total > 0).map(|bucket| 1 << bucket)
     }
 }
 
@@ -198,14 +213,32 @@ mod tests {
         let metrics = Metrics::default();
         metrics.record(Op::Lookup, Duration::from_micros(5), false);
         metrics.record(Op::Lookup, Duration::from_micros(9), true);
-        metrics.record(Op::Other, Duration::ZERO, true);
+        metrics.record(Op::Other, Duration::from_nanos(600), true);
+        metrics.record(Op::Other, Duration::from_nanos(600), false);
         metrics.events.opens_cached.fetch_add(3, Relaxed);
         let snapshot = metrics.snapshot();
         let lookup = snapshot.operations.iter().find(|op| op.name == "lookup").unwrap();
-        assert_eq!((lookup.count, lookup.errors, lookup.micros), (2, 1, 14));
+        assert_eq!((lookup.count, lookup.errors, lookup.nanos), (2, 1, 14_000));
         assert_eq!((lookup.buckets[3], lookup.buckets[4]), (1, 1));
-        assert_eq!(snapshot.count("other"), Some(1));
+        let other = snapshot.operations.iter().find(|op| op.name == "other").unwrap();
+        assert_eq!((other.count, other.errors, other.nanos, other.buckets[0]), (2, 1, 1200, 2));
         assert_eq!(snapshot.count("opens_cached"), Some(3));
         assert_eq!(snapshot.count("nonsense"), None);
+    }
+
+    #[test]
+    fn percentiles_are_the_upper_ends_of_buckets() {
+        let metrics = Metrics::default();
+        let percentile = |percent| {
+            let snapshot = metrics.snapshot();
+            snapshot.operations.iter().find(|op| op.name == "open").unwrap().percentile(percent)
+        };
+        assert_eq!(percentile(50), None);
+        for _ in 0..99 {
+            metrics.record(Op::Open, Duration::from_micros(5), false);
+        }
+        assert_eq!([50, 99, 100].map(percentile), [Some(8); 3]);
+        metrics.record(Op::Open, Duration::from_micros(5000), false);
+        assert_eq!([50, 99, 100].map(percentile), [Some(8), Some(8), Some(8192)]);
     }
 }
