@@ -78,8 +78,7 @@ class Many:
 
     def start(self):
         for site in self.mounts:
-            command = ["chroot", site.root, "/usr/bin/python3", "-B", "-c", self.READY]
-            self.programs.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": "/usr/bin:/bin"}))
+            self.programs.append(subprocess.Popen(site.inside("python3", "-B", "-c", self.READY), stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         for program in self.programs:
             if program.stdout.readline() != b"ready\n":
                 raise Unusable("a python didn't start")

@@ -8,7 +8,6 @@ from .world import REPOSITORY
 
 FAMILY = "Programs in a chroot"
 GOAL = (Goal("overlayfs", 1.1),)
-PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
 PYTHON = "import django.conf, numpy, json, asyncio, http.server, unittest; print(numpy.arange(10).sum())"
 NODE = "for (const m of ['http', 'https', 'zlib', 'crypto', 'vm']) require(m); console.log(45)"
@@ -24,17 +23,13 @@ for i in range(500): db.execute('insert into t(body) values(?)', (b'x' * 100,))
 print(db.execute('select count(*) from t').fetchone()[0], db.execute('pragma integrity_check').fetchone()[0])"""
 
 
-def inside(site, *command):
-    return ["chroot", site.root, "env", "-i", PATH, "HOME=/root", "LC_ALL=C.UTF-8", *command]
-
-
 def program(expected, *command, warm=1):
     """Runs a command in the tree `warm` times unmeasured, then measured; it has to print what is expected."""
 
     def act(site):
         for _ in range(warm):
-            site.time(lambda _: inside(site, *command))
-        sample, printed = site.time(lambda _: inside(site, *command))
+            site.time(lambda _: site.inside(*command))
+        sample, printed = site.time(lambda _: site.inside(*command))
         sample.proof = [text.strip().split("\n")[-1] for text in printed]
         if any(text != expected for text in sample.proof):
             raise Unusable(f"it has printed {sample.proof}, not {expected}")

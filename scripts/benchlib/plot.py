@@ -8,8 +8,10 @@ from xml.sax.saxutils import escape
 
 LEFT, RIGHT, LINE, HEAD = 400, 150, 22, 64
 WIDTH = 1080
-LOW, HIGH = 0.005, 10
-GOOD, BAD, OTHER, TEXT, FAINT = "#1a7f37", "#cf222e", "#8250df", "#24292f", "#8c959f"
+LOW, HIGH = 0.005, 30
+GOOD, BAD, TEXT, FAINT = "#1a7f37", "#cf222e", "#24292f", "#8c959f"
+# Whoever has no mark of its own has the last.
+MARKS = {"fuse-overlayfs": "#8250df", "ext4": "#57606a", "others": "#bc4c00"}
 
 
 def x_of(ratio):
@@ -69,9 +71,19 @@ def legend():
         x += 34 + 7 * len(words)
     out += [f'<path d="M{x + 5} 37v14" stroke="{TEXT}" stroke-width="2.5"/>', text(x + 14, 48, "goal", size=12)]
     x += 60
-    out += [f'<circle cx="{x + 5}" cy="44" r="3.5" fill="none" stroke="{OTHER}" stroke-width="1.5"/>', text(x + 16, 48, "others (pointing shows who)", size=12)]
+    for name in MARKS:
+        out += [mark(name, x + 5, 44), text(x + 16, 48, name, size=12)]
+        x += 34 + 7 * len(name)
     out.append(text(WIDTH - 20, 48, "further left is faster, or less", size=12, fill=FAINT, anchor="end"))
     return out
+
+
+def mark(name, x, y):
+    """A contestant that is neither ours nor the reference: a square for ext4, else a circle."""
+    colour = MARKS.get(name, MARKS["others"])
+    if name == "ext4":
+        return f'<rect x="{x - 3:.1f}" y="{y - 3:.1f}" width="6" height="6" fill="#fff" stroke="{colour}" stroke-width="1.5"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="#fff" stroke="{colour}" stroke-width="1.5"/>'
 
 
 def grid(height):
@@ -94,7 +106,7 @@ def row_of(line, y):
         f'<path d="M{goal:.1f} {y - 7:.1f}v14" stroke="{TEXT}" stroke-width="2.5"/>',
     ]
     for name, other in line["others"].items():
-        out.append(f'<circle cx="{x_of(other):.1f}" cy="{y:.1f}" r="3.5" fill="#fff" stroke="{OTHER}" stroke-width="1.5"><title>{escape(name)} {other:.2f}×</title></circle>')
+        out.append(mark(name, x_of(other), y))
     out.append(f'<circle cx="{ratio:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
     out.append(text(WIDTH - RIGHT + 14, y + 4, f"{digits(judged['figure'])}× {judged['reference']}", size=12.5, fill=colour))
     return out

@@ -63,6 +63,10 @@ class Site:
     def work(self):
         return f"{self.root}/{WORK}"
 
+    def inside(self, *command):
+        """The command, with the tree as its root filesystem."""
+        return ["chroot", self.root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", *command]
+
     def time(self, command_of, **options):
         """Times a command, or as many at once as there are clients: `command_of(index)` is the command of each."""
         return host.timed([command_of(index) for index in range(self.clients)], server=self.pid, **options)
