@@ -5,7 +5,7 @@
 mod cli_util;
 
 use cairnfs::format::LayerName;
-use cairnfs::store::{MountRecord, Store};
+use cairnfs::store::{LeaseKind, MountRecord, Store};
 use cli_util::World;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -117,4 +117,91 @@ fn waits(pid: u32) -> bool {
         return true;
     }
     [libc::SYS_ppoll, libc::SYS_nanosleep, libc::SYS_clock_nanosleep].contains(&number)
+}
+
+/// A mount whose layer has a file that takes hours to hash.
+fn mount_with_huge_file(world: &World) -> PathBuf {
+    let mnt = world.mount("mnt", &["--layer", "work"]);
+    std::fs::write(mnt.join("small"), "small").unwrap();
+    std::fs::File::create(mnt.join("huge")).unwrap().set_len(15 << 40).unwrap();
+    mnt
+}
+
+fn wait_for_snapshot(world: &World) {
+    let store = Store::open(&world.path("store")).unwrap();
+    let writes = || store.leases().unwrap().iter().any(|lease| lease.kind == LeaseKind::Writer);
+    wait_for("the snapshot is being taken", writes);
+}
+
+/// Starts a snapshot over the socket, and waits until it is being taken.
+fn snapshot(world: &World) -> std::process::Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairnfs"));
+    command.env("CAIRNFS_STORE", world.path("store")).args(["snapshot", world.str("mnt"), "huge"]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_snapshot(world);
+    child
+}
+
+/// It failed as one that was cancelled, published nothing, and the layer can be mounted and give a snapshot.
+fn assert_cancelled(world: &World, snapshot: std::process::Child) {
+    let output = snapshot.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("cancelled: nothing was published"), "{said}");
+    world.fail(3, &["show", "huge"]);
+}
+
+fn assert_layer_goes_on(world: &World) {
+    let mnt = world.path("mnt");
+    assert_eq!(std::fs::read_to_string(mnt.join("small")).unwrap(), "small");
+    let huge = std::fs::File::options().write(true).open(mnt.join("huge")).unwrap();
+    huge.set_len(1 << 20).unwrap();
+    drop(huge);
+    let report = world.json(&["snapshot", world.str("mnt"), "after"]);
+    assert_eq!(report["total_bytes"], (1 << 20) + 11, "{report}");
+    world.run(&["umount", "-q", world.str("mnt")]);
+    world.run(&["gc", "--grace", "0s"]);
+    world.run(&["fsck", "-q"]);
+}
+
+#[test]
+fn a_snapshot_is_cancelled_by_command() {
+    let world = World::new();
+    let mnt = mount_with_huge_file(&world);
+    let taken = snapshot(&world);
+    std::fs::write(mnt.join(".ctl/cmd"), "cancel").unwrap();
+    assert_cancelled(&world, taken);
+    let taken = snapshot(&world);
+    world.run(&["snapshot", "--cancel", world.str("mnt")]);
+    assert_cancelled(&world, taken);
+    world.fail(3, &["snapshot", "--cancel", world.str("mnt")]);
+    assert_layer_goes_on(&world);
+}
+
+#[test]
+fn a_snapshot_is_cancelled_by_an_unmount() {
+    let world = World::new();
+    mount_with_huge_file(&world);
+    let taken = snapshot(&world);
+    world.run(&["umount", "-q", world.str("mnt")]);
+    assert_cancelled(&world, taken);
+    world.mount("mnt", &["--layer", "work"]);
+    assert_layer_goes_on(&world);
+}
+
+#[test]
+fn a_snapshot_that_somebody_waits_for_in_the_mount_is_cancelled_by_a_signal() {
+    let world = World::new();
+    let mnt = mount_with_huge_file(&world);
+    let pid = i32::try_from(world.mounts()[0]["pid"].as_i64().unwrap()).unwrap();
+    let mut waits =
+        Command::new("sh").arg("-c").arg(format!("echo snapshot huge > {}/.ctl/cmd", mnt.display())).spawn().unwrap();
+    wait_for_snapshot(&world);
+    let text = world.fail(4, &["umount", world.str("mnt")]);
+    assert!(text.contains("cairnfs snapshot --cancel"), "{text}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(!waits.wait().unwrap().success());
+    wait_for("the process ends", || world.mounts().is_empty());
+    world.fail(3, &["show", "huge"]);
+    world.mount("mnt", &["--layer", "work"]);
+    assert_layer_goes_on(&world);
 }

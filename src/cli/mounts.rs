@@ -171,7 +171,7 @@ fn asked(error: &AskError, doing: &str, found: &MountInfo) -> Error {
         Some(Failure::NotFound) => Exit::NotFound,
         Some(Failure::Busy | Failure::Refused) => Exit::Refused,
         Some(Failure::Corrupt) => Exit::Corrupt,
-        Some(Failure::NoSpace | Failure::Failed) | None => Exit::Failed,
+        Some(Failure::NoSpace | Failure::Failed | Failure::Cancelled) | None => Exit::Failed,
     };
     let (why, remedy) = split(&error.message);
     let told = Error { help: remedy, ..Error::new(exit, format!("can't {doing}")).because(why) };

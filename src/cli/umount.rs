@@ -108,7 +108,10 @@ fn busy(path: &Path) -> Error {
     let error = Error::new(Exit::Refused, format!("can't unmount {shown}")).because("something still uses it");
     let users = users(path);
     let error = if users.is_empty() { error } else { error.because(users.join(", ")) };
-    error.help(format!("end what uses it (`fuser -vm {shown}` lists it), or `cairnfs umount --lazy {shown}`"))
+    error.help(format!(
+        "end what uses it (`fuser -vm {shown}` lists it; who waits for a snapshot in `.ctl/cmd` is freed by `cairnfs snapshot --cancel {shown}`), \
+         or `cairnfs umount --lazy {shown}`"
+    ))
 }
 
 /// Processes that have their working or root directory in the mount, by `/proc`; the mount itself isn't touched.

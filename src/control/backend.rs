@@ -3,7 +3,9 @@
 use super::stats::Figures;
 use crate::format::RefName;
 use crate::fuse::ControlError;
+use crate::store::Course;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A mount, as its commands see it. Implementations never touch the mount's own mountpoint: a request to it from the daemon would wait
@@ -17,8 +19,8 @@ pub trait Backend: Send + Sync + 'static {
     fn diff(&self) -> Result<Vec<u8>, ControlError>;
     /// Collects garbage; message for people, and the report.
     fn gc(&self, dry_run: bool, grace: Option<Duration>) -> Result<Outcome, ControlError>;
-    /// Makes a manifest of the layer and points `name` at it.
-    fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError>;
+    /// Makes a manifest of the layer and points `name` at it, unless `course` is stopped before.
+    fn snapshot(&self, name: &RefName, course: &Arc<Course>) -> Result<Outcome, ControlError>;
     /// Puts the layer on disk.
     fn sync(&self) -> Result<(), ControlError>;
 }

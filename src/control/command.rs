@@ -1,7 +1,7 @@
 //! The commands of a mount, and the one parser that `.ctl/cmd`, the socket and the command line share.
 //!
 //! ```text
-//! gc [dry-run] [grace=DURATION]      snapshot NAME      sync      stats      config      diff      help
+//! gc [dry-run] [grace=DURATION]      snapshot NAME      cancel      sync      stats      config      diff      help
 //! ```
 //! A trailing `async` makes the write return at once; the result is read later.
 
@@ -22,6 +22,8 @@ pub enum Command {
     },
     /// Make a manifest of the layer, and a ref for it.
     Snapshot(RefName),
+    /// Cancel the snapshot that is being taken.
+    Cancel,
     /// Put all of the layer on disk.
     Sync,
     /// The mount's figures.
@@ -49,6 +51,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("gc dry-run", "say what a collection would remove"),
     ("gc grace=0s", "collect, with another grace period"),
     ("snapshot NAME", "make a manifest of the layer and point the ref NAME at it"),
+    ("cancel", "cancel the snapshot that is being taken: nothing of it is published"),
     ("sync", "put all changes of the layer on disk"),
     ("stats", "the mount's figures"),
     ("config", "how it is mounted"),
@@ -82,12 +85,13 @@ fn parse_words(words: &[&str]) -> Result<Command, ControlError> {
         ("gc", options) => parse_gc(options),
         ("snapshot", [name]) => Ok(Command::Snapshot(name.parse().map_err(|e| usage(&format!("{e}")))?)),
         ("snapshot", _) => Err(usage("`snapshot` takes one ref name, as in `snapshot web/base`")),
+        ("cancel", []) => Ok(Command::Cancel),
         ("sync", []) => Ok(Command::Sync),
         ("stats", []) => Ok(Command::Stats),
         ("config", []) => Ok(Command::Config),
         ("diff", []) => Ok(Command::Diff),
         ("help", []) => Ok(Command::Help),
-        ("sync" | "stats" | "config" | "diff" | "help", [extra, ..]) => {
+        ("cancel" | "sync" | "stats" | "config" | "diff" | "help", [extra, ..]) => {
             Err(usage(&format!("`{name}` takes no `{}`", extra.escape_debug())))
         }
         _ => {
@@ -133,7 +137,7 @@ pub fn help_text() -> String {
     }
     text.push_str(
         "\nA trailing `async` returns at once. A command that fails makes the write fail: EINVAL for a bad command, ENOENT for \
-         what isn't there,\nEBUSY when it can't be done now, EROFS on a read-only mount, ENOSPC without room on the disk, EIO otherwise; the message is in `.ctl/cmd`.\n",
+         what isn't there,\nEBUSY when it can't be done now, ECANCELED when it was cancelled, EROFS on a read-only mount, ENOSPC without room on the disk, EIO otherwise; the message is in `.ctl/cmd`.\n",
     );
     text
 }

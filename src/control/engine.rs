@@ -1,14 +1,18 @@
 //! Runs commands, one at a time, each in a thread of its own.
 //!
 //! A caller that waits gets the result; a detached command's result is the last reply once it ends. A command that panics fails alone.
+//! A snapshot is cancelled by a command, and by the end of the mount: it may have terabytes to hash, and the layer has to come free.
 //! Once it is closed, nothing changes the store or the layer any more.
-//! Locking: `turn` is held while a command that changes something runs; `last` only to copy. Neither is taken by a filesystem operation.
+//! Locking: `turn` is held while a command that changes something runs; `last` and `running` only to copy. None is taken by a filesystem
+//! operation. A snapshot is in `running` before it looks at `open`, and `end` closes `open` before it looks at `running`: one sees the other.
 
 use super::backend::{Backend, Outcome};
 use super::command::{Command, HELP, Request};
 use super::reply::{Done, Failure, Reply};
+use crate::format::RefName;
 use crate::fuse::ControlError;
 use crate::locks::{self, Mutex, MutexGuard};
+use crate::store::Course;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,6 +27,8 @@ pub struct Engine {
     turn: Mutex<()>,
     open: AtomicBool,
     waiting: AtomicUsize,
+    /// The snapshot that runs.
+    running: Mutex<Option<Arc<Course>>>,
     last: Mutex<Reply>,
 }
 
@@ -34,6 +40,7 @@ impl Engine {
             turn: Mutex::new(()),
             open: AtomicBool::new(true),
             waiting: AtomicUsize::new(0),
+            running: Mutex::new(None),
             last: Mutex::new(Reply::None),
         })
     }
@@ -43,17 +50,39 @@ impl Engine {
         &*self.backend
     }
 
-    /// Waits for the collection or snapshot that runs, and lets no other begin: the mount is ending.
-    pub fn close(&self) {
+    /// Cancels the snapshot that runs, and lets nothing begin that changes something: the mount is to end.
+    pub fn end(&self) {
         self.open.store(false, Ordering::SeqCst);
+        self.cancel();
+    }
+
+    /// The same, and waits until nothing runs that changes something.
+    pub fn close(&self) {
+        self.end();
         drop(self.turn.lock());
+    }
+
+    /// Cancels the snapshot that runs; `false` when none does.
+    fn cancel(&self) -> bool {
+        let running = self.running.lock().clone();
+        running.inspect(|course| course.stop()).is_some()
+    }
+
+    fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError> {
+        let _turn = self.turn()?;
+        let course = Arc::new(Course::default());
+        let _running = Running::new(self, &course);
+        if !self.open.load(Ordering::SeqCst) {
+            return Err(ending());
+        }
+        self.backend.snapshot(name, &course)
     }
 
     fn turn(&self) -> Result<MutexGuard<'_, ()>, ControlError> {
         let turn = self.turn.lock();
         match self.open.load(Ordering::SeqCst) {
             true => Ok(turn),
-            false => Err(ControlError::Busy("the mount is ending".to_owned())),
+            false => Err(ending()),
         }
     }
 
@@ -112,10 +141,11 @@ impl Engine {
                 let _turn = self.turn()?;
                 self.backend.gc(*dry_run, *grace)
             }
-            Command::Snapshot(name) => {
-                let _turn = self.turn()?;
-                self.backend.snapshot(name)
-            }
+            Command::Snapshot(name) => self.snapshot(name),
+            Command::Cancel => match self.cancel() {
+                true => say("the snapshot that is being taken is cancelled", Value::Null),
+                false => Err(ControlError::NotFound("no snapshot is being taken".to_owned())),
+            },
             Command::Sync => {
                 self.backend.sync()?;
                 say("all changes are on disk", Value::Null)
@@ -153,6 +183,26 @@ fn finish(text: &str, started: Instant, result: Result<Outcome, ControlError>) -
             let (code, message) = (Some(Failure::from(&error)), error.to_string());
             (Done { command, ok: false, code, message, result: Value::Null, duration_seconds }, Err(error))
         }
+    }
+}
+
+fn ending() -> ControlError {
+    ControlError::Busy("the mount is ending".to_owned())
+}
+
+/// A snapshot that can be cancelled, until dropped.
+struct Running<'a>(&'a Engine);
+
+impl<'a> Running<'a> {
+    fn new(engine: &'a Engine, course: &Arc<Course>) -> Self {
+        *engine.running.lock() = Some(Arc::clone(course));
+        Self(engine)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() = None;
     }
 }
 
@@ -220,6 +270,26 @@ mod tests {
         engine.close();
         assert!(matches!(engine.run(b"gc").1, Err(ControlError::Busy(_))));
         assert!(engine.run(b"stats").1.is_ok());
+    }
+
+    #[test]
+    fn a_snapshot_that_runs_is_cancelled_by_a_command_and_by_the_end_of_the_mount() {
+        let engine = Engine::new(Arc::new(Fake::default()));
+        assert!(matches!(engine.run(b"cancel").1, Err(ControlError::NotFound(_))));
+        let long = |end: &dyn Fn()| {
+            std::thread::scope(|scope| {
+                let snapshot = scope.spawn(|| engine.run(b"snapshot long").1);
+                while engine.running.lock().is_none() {
+                    std::thread::yield_now();
+                }
+                end();
+                assert!(matches!(snapshot.join().unwrap(), Err(ControlError::Cancelled(_))));
+            });
+        };
+        long(&|| assert!(engine.run(b"cancel").1.is_ok()));
+        assert!(matches!(engine.run(b"cancel").1, Err(ControlError::NotFound(_))));
+        long(&|| engine.close());
+        assert!(matches!(engine.run(b"snapshot long").1, Err(ControlError::Busy(_))));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::format::RefName;
 use crate::fuse::ControlError;
 use crate::locks::Mutex;
 use crate::locks::explored::{explore, together};
+use crate::store::Course;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,7 +47,7 @@ impl Backend for Watched {
     fn gc(&self, _: bool, _: Option<Duration>) -> Result<Outcome, ControlError> {
         self.change()
     }
-    fn snapshot(&self, _: &RefName) -> Result<Outcome, ControlError> {
+    fn snapshot(&self, _: &RefName, _: &Arc<Course>) -> Result<Outcome, ControlError> {
         self.change()
     }
     fn sync(&self) -> Result<(), ControlError> {

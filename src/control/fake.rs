@@ -1,11 +1,13 @@
-//! A backend for tests: collections wait at a gate, snapshots fail.
+//! A backend for tests: collections wait at a gate, snapshots fail, `long` once it is stopped.
 
 use super::backend::{Backend, Outcome};
 use super::stats::{Figures, Identity};
 use crate::format::{RefName, Totals};
 use crate::fuse::{ControlError, Metrics};
 use crate::locks::Mutex;
+use crate::store::Course;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Default)]
@@ -34,8 +36,12 @@ impl Backend for Fake {
         let _open = self.gate.lock();
         Ok(Outcome { message: "nothing to collect".into(), result: json!({ "dry_run": dry_run }) })
     }
-    fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError> {
+    fn snapshot(&self, name: &RefName, course: &Arc<Course>) -> Result<Outcome, ControlError> {
         assert_ne!(name.as_str(), "panic");
+        while name.as_str() == "long" {
+            course.step(0).map_err(|stopped| ControlError::Cancelled(stopped.to_string()))?;
+            std::thread::yield_now();
+        }
         Err(ControlError::Refused("a read-only mount has no layer".into()))
     }
     fn sync(&self) -> Result<(), ControlError> {

@@ -77,6 +77,10 @@ impl ControlFiles for ControlDir {
         }
         self.engine.run(text).1
     }
+
+    fn ending(&self) {
+        self.engine.end();
+    }
 }
 
 fn no_file(index: usize) -> ControlError {

@@ -9,7 +9,7 @@ use crate::layer::Layer;
 use crate::layer::memory::Memory;
 use crate::locks::Mutex;
 use crate::snapshot::{self, SnapshotError};
-use crate::store::{LayerConfig, LayerLock, Lease, Store, StoreError};
+use crate::store::{Course, LayerConfig, LayerLock, Lease, Store, StoreError};
 use crate::vfs::{Fs, VfsError};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -93,6 +93,11 @@ impl Holding {
 
     /// Makes a manifest of the layer and points `name` at it.
     pub fn snapshot(&self, name: &RefName) -> Result<snapshot::Report, SnapshotError> {
+        self.snapshot_on_course(name, &Arc::default())
+    }
+
+    /// The same, unless `course` is stopped before it is published: then all is as it was.
+    pub fn snapshot_on_course(&self, name: &RefName, course: &Arc<Course>) -> Result<snapshot::Report, SnapshotError> {
         let request = snapshot::Request {
             name: name.clone(),
             labels: self.labels(),
@@ -100,7 +105,7 @@ impl Holding {
             parent: *self.parent.lock(),
         };
         let before = request.parent;
-        let taken = snapshot::take(&self.fs, &request, &mut |manifest| Ok(self.pin(manifest)?));
+        let taken = snapshot::take_on_course(&self.fs, &request, course, &mut |manifest| Ok(self.pin(manifest)?));
         if taken.is_err() {
             self.unpin(before);
         }

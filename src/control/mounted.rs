@@ -10,7 +10,7 @@ use crate::fuse::{ControlError, Metrics};
 use crate::gc::{self, GcError};
 use crate::layer::{Body, DataId, FileContent, LayerError};
 use crate::snapshot::{self, SnapshotError};
-use crate::store::{ErrorClass, StoreError};
+use crate::store::{Course, ErrorClass, StoreError};
 use crate::vfs::{Fs, VfsError};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -73,12 +73,12 @@ impl Backend for Mount {
         Ok(collect::outcome(&report.map_err(|error| of_gc(&error))?))
     }
 
-    fn snapshot(&self, name: &RefName) -> Result<Outcome, ControlError> {
+    fn snapshot(&self, name: &RefName, course: &Arc<Course>) -> Result<Outcome, ControlError> {
         if self.holding.fs().is_read_only() {
             let message = "a read-only mount has no layer to take a snapshot of; mount with --layer or --tmpfs";
             return Err(ControlError::Refused(message.to_owned()));
         }
-        let report = self.holding.snapshot(name).map_err(|error| of_snapshot(&error))?;
+        let report = self.holding.snapshot_on_course(name, course).map_err(|error| of_snapshot(&error))?;
         Ok(Outcome { message: summary(&report), result: json!(report) })
     }
 
@@ -130,6 +130,9 @@ fn layer_figures(fs: &Fs) -> Result<Option<LayerFigures>, LayerError> {
 }
 
 fn of_store(error: &StoreError) -> ControlError {
+    if matches!(error, StoreError::Stopped) {
+        return ControlError::Cancelled(error.to_string());
+    }
     if error.is_full() { ControlError::NoSpace(error.to_string()) } else { of_class(error.class(), error.to_string()) }
 }
 

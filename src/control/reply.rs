@@ -56,6 +56,8 @@ pub enum Failure {
     Busy,
     /// Can't be done on this mount.
     Refused,
+    /// It was told to stop.
+    Cancelled,
     /// No room on the disk.
     NoSpace,
     /// Something is missing or damaged.
@@ -71,6 +73,7 @@ impl From<&ControlError> for Failure {
             ControlError::NotFound(_) => Self::NotFound,
             ControlError::Busy(_) => Self::Busy,
             ControlError::Refused(_) => Self::Refused,
+            ControlError::Cancelled(_) => Self::Cancelled,
             ControlError::NoSpace(_) => Self::NoSpace,
             ControlError::Corrupt(_) => Self::Corrupt,
             ControlError::Failed(_) => Self::Failed,

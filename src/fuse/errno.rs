@@ -137,6 +137,7 @@ fn of_store(error: &StoreError) -> Errno {
         // The file is there, its bytes are not to be had: damage, not absence.
         StoreError::MissingObject { .. } | StoreError::CorruptObject { .. } => Errno::EIO,
         // No operation of a mount asks for these; whatever brings them here is trouble with the store.
+        StoreError::Stopped => Errno::ECANCELED,
         StoreError::NoStore { .. }
         | StoreError::NotEmpty { .. }
         | StoreError::UnknownVersion { .. }
@@ -182,6 +183,7 @@ fn of_control(error: &ControlError) -> Errno {
         ControlError::NotFound(_) => Errno::ENOENT,
         ControlError::Busy(_) => Errno::EBUSY,
         ControlError::Refused(_) => Errno::EROFS,
+        ControlError::Cancelled(_) => Errno::ECANCELED,
         ControlError::NoSpace(_) => Errno::ENOSPC,
         ControlError::Corrupt(_) | ControlError::Failed(_) => Errno::EIO,
     }

@@ -58,6 +58,8 @@ pub trait ControlFiles: Send + Sync + 'static {
     fn read(&self, index: usize) -> Result<Vec<u8>, ControlError>;
     /// Runs what was written to file `index` in one write(2).
     fn write(&self, index: usize, text: &[u8]) -> Result<(), ControlError>;
+    /// The mount is told to end, though some command may still run in it.
+    fn ending(&self) {}
 }
 
 /// A file of the control directory.
@@ -84,6 +86,9 @@ pub enum ControlError {
     /// Can't be done on this mount, e.g. a snapshot of a read-only one: EROFS.
     #[error("{0}")]
     Refused(String),
+    /// It was told to stop: ECANCELED.
+    #[error("{0}")]
+    Cancelled(String),
     /// No room for it on the disk of the store or of the layer: ENOSPC.
     #[error("{0}")]
     NoSpace(String),

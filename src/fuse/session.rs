@@ -79,6 +79,7 @@ impl Mounted {
         let signals = options.signals.then(catch_signals).transpose()?;
         let notifier = Arc::new(OnceLock::new());
         let farewell = Arc::default();
+        let told = control.clone();
         let adapter = adapter(&fs, control, options, &notifier, &farewell);
         let session = start(adapter, &mountpoint, options)?;
         // Set once, here, so it can't be set already.
@@ -90,7 +91,7 @@ impl Mounted {
         let session = serve(session, handle.clone())?;
         let mut mounted = Self { handle, session: Some(session), farewell, signals: None };
         if let Some(signals) = signals {
-            mounted.obey(signals)?;
+            mounted.obey(signals, told)?;
         }
         Ok(mounted)
     }
@@ -100,11 +101,13 @@ impl Mounted {
         self.handle.clone()
     }
 
-    fn obey(&mut self, mut signals: Signals) -> Result<(), MountError> {
+    fn obey(&mut self, mut signals: Signals, control: Option<Arc<dyn ControlFiles>>) -> Result<(), MountError> {
         self.signals = Some(signals.handle());
         let mount = self.handle();
         let watch = move || {
             for (earlier, signal) in signals.forever().enumerate() {
+                // Who waits for a command in `.ctl` uses the mount.
+                control.iter().for_each(|control| control.ending());
                 mount.obey(signal, earlier > 0);
             }
         };

@@ -194,6 +194,7 @@ impl Encoder<'_> {
     }
 
     fn finish(&self, frame: Frame) -> Result<Subtree, SnapshotError> {
+        self.writer.check()?;
         let entries = frame
             .items
             .into_iter()

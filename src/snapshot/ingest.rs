@@ -1,21 +1,16 @@
 //! Dirty content into the store, by several threads.
 
 use super::SnapshotError;
-use crate::format::{Digest, Hasher};
 use crate::layer::{BlobRef, DataId};
 use crate::store::{Put, Writer};
-use crate::vfs::VfsError;
 use crate::vfs::freeze::Source;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Content shorter than this in all is taken in by one thread: starting another would take longer.
 const PARALLEL_FILES: usize = 16;
-const BUFFER: usize = 256 * 1024;
 
 /// What was taken in.
 #[derive(Default)]
@@ -61,25 +56,11 @@ pub fn ingest(writer: &Writer, content: &BTreeMap<DataId, Source>) -> Result<Ing
 }
 
 fn put(writer: &Writer, source: &Source) -> Result<Put, SnapshotError> {
+    writer.check()?;
     Ok(match source {
-        Source::Sealed(path) => writer.adopt(path, hash(path)?)?,
+        Source::Sealed(path) => writer.adopt(path, writer.hash(path)?)?,
         Source::Copy(file) => writer.put_file(file, Path::new("the copy of a file that is being written"))?,
     })
-}
-
-fn hash(path: &Path) -> Result<Digest, SnapshotError> {
-    let failed = |error| VfsError::io(format!("can't read {}", path.display()))(error);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error).into()),
-        }
-    }
 }
 
 impl Ingested {

@@ -7,6 +7,8 @@
 //! 4. *publish*: one barrier; the layer is made to keep the manifest; the ref;
 //! 5. *rebase*: what is in the store now is clean content of the layer.
 //!
+//! It can be stopped until 4 (`store::Course`), at every file, every few megabytes of content and every directory.
+//!
 //! All or nothing: before 4 nothing names what was stored, and after it the snapshot is whole, whether or not 5 happened.
 
 mod diff;
@@ -19,9 +21,11 @@ pub use diff::{Change, ChangeKind, diff};
 pub use error::SnapshotError;
 
 use crate::format::{Digest, Manifest, ManifestKind, RefName, Timestamp};
+use crate::store::Course;
 use crate::vfs::Fs;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What to make.
@@ -80,10 +84,20 @@ pub fn take(
     request: &Request,
     pin: &mut dyn FnMut(Digest) -> Result<(), SnapshotError>,
 ) -> Result<Report, SnapshotError> {
+    take_on_course(fs, request, &Arc::default(), pin)
+}
+
+/// The same, but `course` tells how far it is, and stops it until the layer comes to depend on it.
+pub fn take_on_course(
+    fs: &Fs,
+    request: &Request,
+    course: &Arc<Course>,
+    pin: &mut dyn FnMut(Digest) -> Result<(), SnapshotError>,
+) -> Result<Report, SnapshotError> {
     let started = Instant::now();
     let store = fs.base().store().clone();
-    let writer = store.writer(&format!("snapshot {}", request.name))?;
-    let frozen = fs.freeze()?;
+    let writer = store.writer(&format!("snapshot {}", request.name))?.on_course(Arc::clone(course));
+    let frozen = fs.freeze_on_course(course)?;
     let being_written = frozen.written.iter().filter_map(|&ino| frozen.records.path(fs.base(), ino)).collect();
     let ingested = ingest::ingest(&writer, &frozen.content)?;
     let encoded = encode::encode(fs.base(), &frozen, &ingested.blobs, &writer)?;
@@ -99,6 +113,7 @@ pub fn take(
     };
     let digest = writer.put_manifest(&manifest)?;
     writer.barrier()?;
+    writer.check()?;
     pin(digest)?;
     let replaced = writer.set_ref(&request.name, digest)?;
     // The snapshot is whole and named by now: what stays with the layer costs room, and the next one finds it again.

@@ -219,6 +219,9 @@ pub enum StoreError {
         /// The description.
         path: PathBuf,
     },
+    /// It was told to stop, by [`super::Course`].
+    #[error("it was cancelled: nothing was published, and all is as it was; start it again")]
+    Stopped,
     /// A live owner's lease that can't be understood.
     #[error("the lease at {path} is held by a live process but can't be understood: {why}; end that process first")]
     BadLease {
@@ -311,7 +314,7 @@ impl StoreError {
                 ErrorClass::Corrupt
             }
             Self::CopiedLayer { .. } => ErrorClass::Corrupt,
-            Self::Io { .. } | Self::Encode { .. } | Self::BadLease { .. } => ErrorClass::Failed,
+            Self::Io { .. } | Self::Encode { .. } | Self::BadLease { .. } | Self::Stopped => ErrorClass::Failed,
         }
     }
 

@@ -19,17 +19,20 @@
 //! while holding the store lock. What is durable when: `writer`. What a collection may take: `sweep`.
 //! Dependency: `format`, `sys`.
 
+mod course;
 mod error;
 mod history;
 mod layers;
 mod layout;
 mod lease;
 mod lock;
+mod long;
 mod mounts;
 mod objects;
 mod open;
 mod publish;
 mod reach;
+mod reading;
 mod refs;
 mod resolve;
 mod scratch;
@@ -37,6 +40,7 @@ mod sweep;
 mod trash;
 mod writer;
 
+pub use course::Course;
 pub use error::{ErrorClass, StoreError};
 pub use layers::{LayerConfig, LayerLock, LayerMode, Quota};
 pub use lease::{Lease, LeaseHeader, LeaseInfo, LeaseKind};

@@ -3,14 +3,15 @@
 //! An object is in `objects/`, or in the trash for a while after a collection took it out by mistake of timing. A reader that misses looks
 //! into the trash and puts the object back (`trash`).
 
+use super::course::Course;
 use super::error::{Context, Result, StoreError, found};
 use super::layout::digest_of;
-use super::scratch::with_scratch;
+use super::reading::hash;
 use super::{Store, trash};
-use crate::format::{Digest, Hasher, LinkTable, Manifest, Tree};
+use crate::format::{Digest, LinkTable, Manifest, Tree};
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file in `objects/`.
@@ -121,7 +122,7 @@ impl Store {
     /// Checks an object's bytes against its name.
     pub fn verify_object(&self, digest: Digest) -> Result<()> {
         let file = self.open_object(digest)?;
-        let have = hash(&file).context("read", &self.object_path(digest))?;
+        let have = hash(&file, &self.object_path(digest), &Course::default())?;
         if have == digest { Ok(()) } else { Err(self.corrupt(digest, format!("its content is {have}"))) }
     }
 
@@ -187,23 +188,4 @@ fn list_folder(path: &Path, name: &str, each: &mut dyn FnMut(Listed)) -> Result<
         }
     }
     Ok(())
-}
-
-/// Hashes a file whole.
-pub(super) fn hash(file: &File) -> io::Result<Digest> {
-    with_scratch(|buffer| {
-        let mut hasher = Hasher::default();
-        let mut at = 0;
-        loop {
-            match file.read_at(buffer, at) {
-                Ok(0) => return Ok(hasher.finish()),
-                Ok(length) => {
-                    hasher.update(&buffer[..length]);
-                    at += length as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    })
 }

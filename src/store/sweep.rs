@@ -4,11 +4,13 @@
 //! or moves a ref, so what it reads of roots and of an object's age is what counts. It is to be short.
 //! Leases are read first, then layers, then refs, then histories: a hold that is handed on meanwhile is always seen in one of them.
 
+use super::course::Course;
 use super::error::{Context, Result, found};
 use super::history::{self, Change};
 use super::layout::digest_of;
 use super::lock::Exclusive;
 use super::publish::now_ms;
+use super::reading::hash;
 use super::refs::{RefsLock, lock_shared};
 use super::{LayerConfig, LeaseInfo, ObjectStat, Store, trash};
 use crate::format::{Digest, RefName};
@@ -170,7 +172,7 @@ impl Sweep<'_> {
     pub fn is_torn(&self, digest: Digest) -> Result<bool> {
         let path = self.store.object_path(digest);
         let Some(file) = self.store.open_in_place(digest)? else { return Ok(false) };
-        Ok(super::objects::hash(&file).context("read", &path)? != digest)
+        Ok(hash(&file, &path, &Course::default())? != digest)
     }
 
     /// Brings an object back, unless it is there again. `false` when the trash doesn't have it any more, or only torn.
@@ -180,7 +182,7 @@ impl Sweep<'_> {
         if self.store.contains(trashed.digest) {
             return Ok(true);
         }
-        if super::objects::hash(&file).context("read", &from)? != trashed.digest {
+        if hash(&file, &from, &Course::default())? != trashed.digest {
             return Ok(false);
         }
         fs::rename(&from, self.store.object_path(trashed.digest)).context("restore", &from)?;

@@ -8,9 +8,10 @@
 //! An object is hashed before it comes back: whoever put it may have been cut off by a power failure.
 
 use super::Store;
+use super::course::Course;
 use super::error::{Context, Result, StoreError, found};
 use super::lock::Shared;
-use super::objects::hash;
+use super::reading::hash;
 use crate::format::{Digest, Manifest};
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -94,7 +95,7 @@ pub(super) fn restore_manifest(store: &Store, manifest: Digest, locked: &Shared<
 }
 
 fn put_back(store: &Store, digest: Digest, from: &Path, _locked: &Shared<'_>) -> Result<()> {
-    let have = File::open(from).and_then(|file| hash(&file)).context("read", from)?;
+    let have = hash(&File::open(from).context("open", from)?, from, &Course::default())?;
     if have != digest {
         return Err(StoreError::CorruptObject { digest, path: from.to_owned(), why: format!("its content is {have}") });
     }

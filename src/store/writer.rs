@@ -14,20 +14,23 @@
 //!   since when objects are suspect; a writer that finds one hashes what it would rely on before it does, and replaces what is torn;
 //! * a collection verifies the suspects that it keeps, and then removes the dead leases.
 
+use super::course::Course;
 use super::error::{Context, Result, StoreError, found};
 use super::lease::{Lease, LeaseKind};
-use super::objects::hash;
+use super::long::Long;
 use super::publish::{Pending, set_mode};
+use super::reading::{Piece, hash, pieces};
 use super::refs::{self, Operation};
-use super::scratch::with_scratch;
+use super::scratch::{self, with_scratch};
 use super::{Put, Store};
-use crate::format::{Digest, Hasher, Manifest, RefName};
+use crate::format::{Digest, Manifest, RefName};
 use crate::sys::{reflink, sparse, syncfs, times};
 use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,6 +57,7 @@ pub struct Writer {
     suspect_since: Option<i64>,
     /// Devices that reflinks were tried from in vain.
     cannot_reflink: Mutex<Vec<u64>>,
+    course: Arc<Course>,
 }
 
 enum Found {
@@ -78,11 +82,29 @@ impl Store {
             manifests: Mutex::default(),
             suspect_since,
             cannot_reflink: Mutex::default(),
+            course: Arc::default(),
         })
     }
 }
 
 impl Writer {
+    /// Has `course` tell how far content is taken in, and stop it.
+    #[must_use]
+    pub fn on_course(mut self, course: Arc<Course>) -> Self {
+        self.course = course;
+        self
+    }
+
+    /// [`StoreError::Stopped`] once the work shall stop.
+    pub fn check(&self) -> Result<()> {
+        self.course.step(0)
+    }
+
+    /// The digest of a file's content.
+    pub fn hash(&self, path: &Path) -> Result<Digest> {
+        hash(&File::open(path).context("open", path)?, path, &self.course)
+    }
+
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
@@ -104,7 +126,8 @@ impl Writer {
         self.put_stream(from, Path::new("the source"))
     }
 
-    /// Stores a regular file's content, as long as the file is now, reflinked where the filesystem can; `path` names it in errors.
+    /// Stores a regular file's content, as long as the file is now, reflinked where the filesystem can; `path` names it in errors. Moves the
+    /// file's position.
     /// A file that changes meanwhile gives an object of what was read, under the name of what was read.
     pub fn put_file(&self, from: &File, path: &Path) -> Result<Put> {
         let stat = from.metadata().context("stat", path)?;
@@ -114,7 +137,12 @@ impl Writer {
             }
             self.cannot_reflink.lock().push(stat.dev());
         }
-        self.put_stream(&mut Positioned { file: from, at: 0, end: stat.len() }, path)
+        if stat.len() < scratch::SIZE as u64 {
+            return self.put_stream(&mut Positioned { file: from, at: 0, end: stat.len() }, path);
+        }
+        let mut long = Long::new(&self.store, &self.course)?;
+        with_scratch(|buffer| pieces(from, stat.len(), buffer, &mut |piece| long.add(piece), path))?;
+        self.publish_long(long)
     }
 
     /// Stores a file that is already on the store's filesystem by hard link, so that its inode stays: the file becomes mode 0444 and immutable
@@ -203,35 +231,24 @@ impl Writer {
 
     /// `buffer` is full of the first bytes.
     fn put_long(&self, buffer: &mut [u8], from: &mut dyn Read, path: &Path) -> Result<Put> {
-        let at = self.store.path();
-        let mut pending = Pending::create(&self.store);
-        let mut hasher = Hasher::default();
-        let (mut size, mut length) = (0, buffer.len());
+        let mut long = Long::new(&self.store, &self.course)?;
+        let mut length = buffer.len();
         while length > 0 {
-            hasher.update(&buffer[..length]);
-            // Without room it is still hashed to its end, for the store may have it already.
-            if let Ok(file) = &pending
-                && let Err(error) = sparse::write(&file.file, size, &buffer[..length])
-            {
-                pending = Err(StoreError::io("write an object to", at, error));
-            }
-            if pending.as_ref().is_err_and(|error| !error.is_full()) {
-                break;
-            }
-            size += length as u64;
+            long.add(Piece::Bytes(&buffer[..length]))?;
             length = fill(from, buffer).context("read", path)?;
         }
-        let digest = hasher.finish();
+        self.publish_long(long)
+    }
+
+    fn publish_long(&self, long: Long<'_>) -> Result<Put> {
+        let (digest, size, pending) = long.finish()?;
         match pending {
-            Ok(pending) => {
-                pending.file.set_len(size).context("write an object to", at)?;
-                self.publish(pending, digest, size)
-            }
-            Err(error) if error.is_full() => match self.find(digest, size)? {
+            Ok(pending) => self.publish(pending, digest, size),
+            // without room for it
+            Err(error) => match self.find(digest, size)? {
                 Found::Whole => Ok(self.done(digest, size, true)),
                 _ => Err(error),
             },
-            Err(error) => Err(error),
         }
     }
 
@@ -243,7 +260,7 @@ impl Writer {
         }
         let at = self.store.path();
         let size = pending.file.metadata().context("stat an object in", at)?.len();
-        let digest = hash(&pending.file).context("read an object in", at)?;
+        let digest = hash(&pending.file, at, &self.course)?;
         if let Found::Whole = self.find(digest, size)? {
             return Ok(Some(self.done(digest, size, true)));
         }
@@ -259,7 +276,7 @@ impl Writer {
         }
         if self.suspect_since.is_some_and(|since| stat.mtime() >= since) {
             match found(File::open(&path)).context("open", &path)? {
-                Some(file) if hash(&file).context("read", &path)? == digest => {}
+                Some(file) if hash(&file, &path, &self.course)? == digest => {}
                 Some(_) => return Ok(Found::Torn),
                 None => return Ok(Found::Nothing),
             }

@@ -7,10 +7,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const CHUNK: usize = 1 << 20;
+/// Copied between two looks whether to go on.
+const PART: u64 = 64 << 20;
 
 /// Makes `to`, an empty file, begin with the first `length` bytes of `from`, or all of them when it has fewer. Returns whether the
 /// bytes are shared (reflinked) and not copied.
 pub fn copy_prefix(from: &File, to: &File, length: u64) -> io::Result<bool> {
+    copy_prefix_while(from, to, length, &mut || true)
+}
+
+/// The same, as long as `go_on`, which is asked every few megabytes, says so: else it fails with `Interrupted`.
+pub fn copy_prefix_while(from: &File, to: &File, length: u64, go_on: &mut dyn FnMut() -> bool) -> io::Result<bool> {
     let size = from.metadata()?.len();
     if length >= size && size > 0 && ioctl_ficlone(to, from).is_ok() {
         return Ok(true);
@@ -29,8 +36,12 @@ pub fn copy_prefix(from: &File, to: &File, length: u64) -> io::Result<bool> {
             Ok(hole) => hole.min(length),
             Err(_) => length,
         };
+        let end = end.min(data + PART);
         copy_range(from, data, to, data, end - data)?;
         at = end;
+        if !go_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
     }
     if to.metadata()?.len() < length {
         to.set_len(length)?;

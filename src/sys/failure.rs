@@ -11,3 +11,8 @@ pub fn is_full(error: &io::Error) -> bool {
 pub fn is_lost(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EIO)
 }
+
+/// The filesystem, or this kind of file, doesn't have what was asked for.
+pub fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE))
+}

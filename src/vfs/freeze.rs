@@ -14,7 +14,8 @@ use super::types::ContentKey;
 use super::{Base, COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, NameBuf};
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
-use crate::sys::copy::copy_prefix;
+use crate::store::Course;
+use crate::sys::copy::copy_prefix_while;
 use crate::sys::lease;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -56,13 +57,18 @@ pub struct Frozen<'a> {
 impl Fs {
     /// Holds the layer still for an instant. [`VfsError::ReadOnly`] without a layer; one snapshot at a time.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
+        self.freeze_on_course(&Course::default())
+    }
+
+    /// The same, unless `course` is stopped while content is copied: then nothing is held.
+    pub fn freeze_on_course(&self, course: &Course) -> Result<Frozen<'_>> {
         let upper = self.upper()?;
         // A sealed file has no origin, so it must be on disk if it is a copy; one that isn't is copied once more.
         if let Err(error) = upper.settle() {
             tracing::warn!(%error, "can't put copied files on disk before a snapshot");
         }
         let started = Instant::now();
-        let (records, content, written) = self.hold(upper)?;
+        let (records, content, written) = self.hold(upper, course)?;
         // Made after `tree_lock` is free again, for dropping it takes that lock.
         let frozen = Frozen { upper, records, content, written, held: started.elapsed() };
         // The store takes sealed files in as they are. A power cut that left them there, and here the records from before they were sealed,
@@ -71,14 +77,14 @@ impl Fs {
         Ok(frozen)
     }
 
-    fn hold(&self, upper: &Upper) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
+    fn hold(&self, upper: &Upper, course: &Course) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
         let _guard = upper.tree_lock.write();
         if !upper.frozen.lock().is_empty() {
             return Err(VfsError::Busy("another snapshot of this layer is being taken"));
         }
         let mut written = self.open.written();
         let mut records = upper.records()?;
-        let content = self.hold_content(upper, &mut records, &mut written)?;
+        let content = self.hold_content(upper, &mut records, &mut written, course)?;
         Ok((records, content, written))
     }
 
@@ -87,6 +93,7 @@ impl Fs {
         upper: &Upper,
         records: &mut Records,
         written: &mut BTreeSet<Ino>,
+        course: &Course,
     ) -> Result<BTreeMap<DataId, Source>> {
         let mut all = BTreeMap::new();
         let mut batch = upper.layer.db().batch();
@@ -105,7 +112,7 @@ impl Fs {
             // A copy-up of this moment: sealed, it would have no origin to go back to after a power cut.
             let unsettled = matches!(record.body, Body::File { content: FileContent::Data { origin: Some(_) }, .. });
             let source = if is_written || unsettled {
-                Source::Copy(self.copy_of(upper, id)?)
+                Source::Copy(self.copy_of(upper, id, course)?)
             } else {
                 record.body = Body::File { generation, content: FileContent::Sealed };
                 if !sealed {
@@ -120,10 +127,17 @@ impl Fs {
         Ok(all)
     }
 
-    fn copy_of(&self, upper: &Upper, id: DataId) -> Result<File> {
+    fn copy_of(&self, upper: &Upper, id: DataId, course: &Course) -> Result<File> {
         let failed = |error| VfsError::io("can't copy a file that is being written")(error);
         let copy = tempfile::tempfile_in(upper.layer.data().path()).map_err(failed)?;
-        copy_prefix(&upper.layer.data().open_to_read(id)?, &copy, u64::MAX).map_err(failed)?;
+        let mut stopped = Ok(());
+        let mut go_on = || {
+            stopped = course.step(0);
+            stopped.is_ok()
+        };
+        let copied = copy_prefix_while(&upper.layer.data().open_to_read(id)?, &copy, u64::MAX, &mut go_on);
+        stopped?;
+        copied.map_err(failed)?;
         Ok(copy)
     }
 
