@@ -132,6 +132,13 @@ impl Xattrs {
         all.binary_search_by(|(have, _)| (**have).cmp(name)).ok().map(|at| &*all[at].1)
     }
 
+    /// Bytes of all names, each with its end, as listxattr(2) has them; and of all names and values.
+    pub fn size(&self) -> (usize, usize) {
+        self.as_slice()
+            .iter()
+            .fold((0, 0), |(names, all), (name, value)| (names + name.len() + 1, all + name.len() + 1 + value.len()))
+    }
+
     /// A copy with `name` set to `value`.
     pub fn with(&self, name: &[u8], value: &[u8]) -> Result<Self, FormatError> {
         let mut all = self.without(name).as_slice().to_vec();

@@ -115,6 +115,8 @@ fn of_vfs(error: &VfsError) -> Errno {
         VfsError::TooManyLinks => Errno::EMLINK,
         VfsError::TooLarge => Errno::EFBIG,
         VfsError::TooBig => Errno::E2BIG,
+        // As ext4 has it when the inode's block is full.
+        VfsError::NoAttributeRoom => Errno::ENOSPC,
         // SEEK_DATA and SEEK_HOLE past the end, as lseek(2) says.
         VfsError::NoData => Errno::ENXIO,
         VfsError::Unsupported => Errno::EOPNOTSUPP,

@@ -56,6 +56,9 @@ pub enum VfsError {
     /// An extended attribute over the limits.
     #[error("attribute too big")]
     TooBig,
+    /// More extended attributes than an inode has room for.
+    #[error("no room for more attributes of this file")]
+    NoAttributeRoom,
     /// lseek past the end.
     #[error("no data past this offset")]
     NoData,

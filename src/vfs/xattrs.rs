@@ -10,6 +10,11 @@ use crate::layer::InodeRecord;
 /// Namespaces in which attributes can be set; of `system`, lists of access control alone.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 
+/// Bytes of all names of an inode, each with its end: what listxattr(2) can return (Linux `XATTR_LIST_MAX`).
+const NAMES_MAX: usize = 65_536;
+/// Bytes of all names and values of an inode. They are one record, written whole at every change of the inode.
+const ALL_MAX: usize = 1 << 20;
+
 impl Fs {
     /// The value of attribute `name`.
     pub fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Box<[u8]>> {
@@ -80,12 +85,23 @@ impl Fs {
         upper.with_room(|| {
             let _guard = upper.tree_lock.write();
             let mut record = self.record(ino)?;
+            let before = record.meta.xattrs.clone();
             change(&mut record)?;
+            check_room(&before, &record.meta.xattrs)?;
             record.ctime = Timestamp::now();
             let mut batch = upper.layer.db().batch();
             batch.put_inode(ino, &record);
             Ok(batch.commit()?)
         })
+    }
+}
+
+/// Refuses what makes an inode's attributes too many. An import takes in what its source has: of more than fits, some can be removed.
+fn check_room(before: &Xattrs, after: &Xattrs) -> Result<()> {
+    let (old, new) = (before.size(), after.size());
+    match new.0 > NAMES_MAX && new.0 > old.0 || new.1 > ALL_MAX && new.1 > old.1 {
+        true => Err(VfsError::NoAttributeRoom),
+        false => Ok(()),
     }
 }
 

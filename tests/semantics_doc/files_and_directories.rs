@@ -183,3 +183,37 @@ fn holes_are_told_as_the_hosts_filesystem_tells_them() {
     drop(file);
     mount.stop();
 }
+
+#[test]
+fn the_attributes_of_an_inode_have_room_for_64_kib_of_names_and_1_mib_in_all() {
+    let spec = (0..17).fold(Spec::new().file("over", "").file("values", "").file("names", ""), |spec, n| {
+        spec.xattr("over", &format!("user.{n:02}"), &[n; 65_536])
+    });
+    let mount = TestMount::writable(&spec);
+    let path = mount.at("values");
+    for n in 0..15 {
+        xattr::set(&path, format!("user.{n:02}"), &[n; 65_536]).unwrap();
+    }
+    assert_eq!(errno(xattr::set(&path, "user.15", &[1; 65_536])), libc::ENOSPC);
+    xattr::set(&path, "user.15", &[1; 65_000]).unwrap();
+    assert_eq!(xattr::get(&path, "user.14").unwrap().unwrap(), [14; 65_536]);
+    xattr::remove(&path, "user.00").unwrap();
+    xattr::set(&path, "user.16", &[1; 65_536]).unwrap();
+
+    let path = mount.at("names");
+    let name = |n: usize| format!("user.{n:0250}");
+    (0..256).for_each(|n| xattr::set(&path, name(n), b"").unwrap());
+    assert_eq!(errno(xattr::set(&path, "user.x", b"")), libc::ENOSPC);
+    assert_eq!(xattr::list(&path).unwrap().count(), 256);
+    xattr::set(&path, name(7), b"changed").unwrap();
+    xattr::remove(&path, name(8)).unwrap();
+    xattr::set(&path, "user.x", b"").unwrap();
+
+    let path = mount.at("over");
+    assert_eq!(xattr::list(&path).unwrap().count(), 17);
+    assert_eq!(errno(xattr::set(&path, "user.more", b"x")), libc::ENOSPC);
+    xattr::set(&path, "user.00", b"shorter").unwrap();
+    xattr::remove(&path, "user.01").unwrap();
+    xattr::set(&path, "user.more", b"x").unwrap();
+    mount.stop();
+}
