@@ -77,7 +77,7 @@ for _name, _kind, _arguments, _most in (
     for _cold in (False, True):
         READS.append(
             Step(f"read.{_name.split()[0]}.{'cold' if _cold else 'warm'}", f"1 GiB {_name} read, {'cold' if _cold else 'warm'}", read(_kind, _cold, *_arguments),
-                 (Goal("overlayfs", _most),), quick=not _cold)
+                 (Goal("overlayfs", _most),), quick=not _cold, apart=True)
         )
 
 SEQUENCES = (

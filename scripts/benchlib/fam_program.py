@@ -73,10 +73,10 @@ SEQUENCES = (
     Sequence(
         "programs", FAMILY, LAYERED, tree="debian", mode="layer",
         steps=(
-            Step("python", "python with numpy and django", program("45", "python3", "-B", "-c", PYTHON), GOAL),
-            Step("node", "node", program("45", "node", "-e", NODE), GOAL),
-            Step("gcc", "gcc, 20 files", program("20", "sh", "-c", GCC), GOAL),
-            Step("git.status", "git status of 5,000 files, 5 times", program("clean", "sh", "-c", STATUS), GOAL),
+            Step("python", "python with numpy and django", program("45", "python3", "-B", "-c", PYTHON), GOAL, apart=True),
+            Step("node", "node", program("45", "node", "-e", NODE), GOAL, apart=True),
+            Step("gcc", "gcc, 20 files", program("20", "sh", "-c", GCC), GOAL, apart=True),
+            Step("git.status", "git status of 5,000 files, 5 times", program("clean", "sh", "-c", STATUS), GOAL, apart=True),
         ),
     ),
     Sequence(

@@ -57,7 +57,7 @@ class Step:
     goals: tuple = ()
     unit: str = "s"
     quick: bool = True
-    own_proof: bool = False  # the contestants' proofs differ by nature, and the act itself checks
+    apart: bool = False  # no later step builds on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Sequence:
         return dataclasses.replace(self, name=f"{self.name}.2", steps=tuple(steps), clients=2, twice=False)
 
     def selected(self, patterns, quick):
-        """The sequence with the steps that are asked for, and those before them; None when there are none."""
+        """The sequence with the steps that are asked for, and those before that they build on; None when there are none."""
         last = -1
         wanted = set()
         for index, step in enumerate(self.steps):
@@ -98,4 +98,5 @@ class Sequence:
             return None
         needed = {OURS} | {goal.reference for step in self.steps for goal in step.goals if not isinstance(goal, Limit)}
         sites = {name: site for name, site in self.sites.items() if not quick or patterns or name in needed}
-        return dataclasses.replace(self, steps=self.steps[: last + 1], sites=sites), wanted
+        steps = tuple(step for step in self.steps[: last + 1] if step.id in wanted or not step.apart)
+        return dataclasses.replace(self, steps=steps, sites=sites), wanted

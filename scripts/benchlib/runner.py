@@ -57,10 +57,9 @@ def one_turn(world, sequence, name, counts, proofs, results):
         os.sync()
         for step in sequence.steps:
             sample = step.act(site)
-            if not step.own_proof:
-                first = proofs.setdefault(step.id, (name, sample.proof))
-                if first[1] != sample.proof:
-                    raise Differs(f"`{step.id}` did {sample.proof}, but on {first[0]} {first[1]}")
+            first = proofs.setdefault(step.id, (name, sample.proof))
+            if first[1] != sample.proof:
+                raise Differs(f"`{step.id}` did {sample.proof}, but on {first[0]} {first[1]}")
             if counts:
                 results.add(step.id, name, sample)
     finally:

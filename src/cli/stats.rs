@@ -29,8 +29,9 @@ fn after_help() -> String {
         help.push_str(&format!("  {key:<26}{meaning}\n"));
     }
     help + "  op_NAME, op_NAME_errors   How often an operation was asked for, and failed\n\
-  \x20 op_NAME_micros            Microseconds that it took, all requests together\n\
-  \x20 op_NAME_p50_micros, op_NAME_p99_micros   Half of them, and 99 of 100, took less; a power of two"
+  \x20 op_NAME_seconds           Time that it took, all requests together\n\
+  \x20 op_NAME_p50_seconds       Half of them took less; a power of two of microseconds, null without requests\n\
+  \x20 op_NAME_p99_seconds       99 of 100 took less"
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<()> {

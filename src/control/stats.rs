@@ -144,11 +144,11 @@ impl Figures {
         for op in &self.counters.operations {
             all.insert(format!("op_{}", op.name), op.count.into());
             all.insert(format!("op_{}_errors", op.name), op.errors.into());
-            all.insert(format!("op_{}_micros", op.name), (op.nanos / 1000).into());
+            all.insert(format!("op_{}_seconds", op.name), (op.nanos as f64 / 1e9).into());
             for percent in [50, 99] {
-                if let Some(micros) = op.percentile(percent) {
-                    all.insert(format!("op_{}_p{percent}_micros", op.name), micros.into());
-                }
+                // nothing, as `null`, for what was never asked
+                let seconds = op.percentile(percent).map(|time| time.as_secs_f64());
+                all.insert(format!("op_{}_p{percent}_seconds", op.name), seconds.into());
             }
         }
         all
@@ -267,9 +267,12 @@ mod tests {
         assert_eq!(object["layer_bytes"], 4096);
         assert_eq!(object["op_lookup_errors"], 2);
         assert_eq!(object["operations"], 7);
-        assert_eq!(object["op_lookup_micros"], 1_500_000);
-        assert_eq!((&object["op_lookup_p50_micros"], &object["op_lookup_p99_micros"]), (&8.into(), &(1 << 23).into()));
-        assert!(!object.contains_key("op_open_p50_micros"));
+        assert_eq!(object["op_lookup_seconds"], 1.5);
+        assert_eq!(
+            (&object["op_lookup_p50_seconds"], &object["op_lookup_p99_seconds"]),
+            (&8e-6.into(), &8.388_608.into())
+        );
+        assert!(object["op_open_p50_seconds"].is_null());
         assert!(object.contains_key("opens_passthrough"));
         assert!(!super::tests::figures(false).text().contains("layer_"));
     }

@@ -171,9 +171,9 @@ impl Metrics {
 }
 
 impl OpSnapshot {
-    /// Microseconds within which `percent` of the requests were answered, as exactly as the buckets tell: the upper end of the one that
-    /// it falls in; that of the last, which has no end, is twice its beginning. `None` when there were no requests.
-    pub fn percentile(&self, percent: u64) -> Option<u64> {
+    /// Within which time `percent` of the requests were answered, as exactly as the buckets tell: the upper end of the one that it
+    /// falls in; that of the last, which has no end, is twice its beginning. `None` when there were no requests.
+    pub fn percentile(&self, percent: u64) -> Option<Duration> {
         // the counters aren't read at one instant: the total is what the buckets add up to
         let total: u64 = self.buckets.iter().sum();
         let mut sum = 0;
@@ -181,7 +181,7 @@ impl OpSnapshot {
             sum += count;
             u128::from(sum) * 100 >= u128::from(total) * u128::from(percent)
         });
-        at.filter(|_| total > 0).map(|bucket| 1 << bucket)
+        at.filter(|_| total > 0).map(|bucket| Duration::from_micros(1 << bucket))
     }
 }
 
@@ -231,7 +231,13 @@ mod tests {
         let metrics = Metrics::default();
         let percentile = |percent| {
             let snapshot = metrics.snapshot();
-            snapshot.operations.iter().find(|op| op.name == "open").unwrap().percentile(percent)
+            snapshot
+                .operations
+                .iter()
+                .find(|op| op.name == "open")
+                .unwrap()
+                .percentile(percent)
+                .map(|time| time.as_micros())
         };
         assert_eq!(percentile(50), None);
         for _ in 0..99 {
