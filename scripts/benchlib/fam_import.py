@@ -94,10 +94,9 @@ class Ostree(Importer):
         run("ostree", "init", "--repo", self.store, "--mode=bare")
         self.skip = f"{self.disk.path}/skip"
         with open(self.skip, "w") as out:
-            out.writelines(f"/dev/{name}\n" for name in os.listdir(f"{self.tree.source}/dev") if os.path.isdir(f"{self.tree.source}/dev"))
+            out.write("/dev/\n")  # ostree doesn't take devices
 
     def command(self):
-        # ostree doesn't take devices.
         return ["ostree", "commit", "--repo", self.store, "-b", "it", "--fsync=false", f"--skip-list={self.skip}", f"--tree=dir={self.tree.source}"]
 
     def check(self):

@@ -18,7 +18,7 @@ class Ours(Cairnfs):
 
     def check(self):
         """What is in the snapshot of a file that was changed."""
-        return run(*self.tree.cairnfs("cat", f"snap{self.number}", self.changed[0][2:]))[-7:]
+        return run(*self.tree.cairnfs("cat", f"snap{self.number}:{self.changed[0][2:]}"))[-7:]
 
 
 class Ostree(Overlayfs):
@@ -31,22 +31,18 @@ class Ostree(Overlayfs):
             raise Unusable("the program ostree isn't here")
         super().prepare()
         self.repo = f"{self.tree.disk.path}/ostree"
-        self.skip = f"{self.repo}.skip"
-        if not os.path.exists(self.skip):
+        if not os.path.exists(self.repo):
             run("ostree", "init", "--repo", self.repo, "--mode=bare")
-            with open(self.skip, "w") as out:
-                out.writelines(f"/dev/{name}\n" for name in os.listdir(f"{self.tree.source}/dev"))
-            self.commit("base", f"--tree=dir={self.tree.source}")
+            skip = f"{self.repo}.skip"
+            with open(skip, "w") as out:
+                out.write("/dev/\n")  # ostree doesn't take devices
+            run(*self.commit("base", f"--skip-list={skip}", f"--tree=dir={self.tree.source}"))
 
     def commit(self, branch, *trees):
-        run(*self.commit_command(branch, *trees))
-
-    def commit_command(self, branch, *trees):
-        # ostree doesn't take devices.
-        return ["ostree", "commit", "--repo", self.repo, "-b", branch, "--fsync=false", f"--skip-list={self.skip}", *trees]
+        return ["ostree", "commit", "--repo", self.repo, "-b", branch, "--fsync=false", *trees]
 
     def snapshot(self):
-        return self.commit_command(f"snap{self.number}", "--tree=ref=base", f"--tree=dir={self.upper}")
+        return self.commit(f"snap{self.number}", "--tree=ref=base", f"--tree=dir={self.upper}")
 
     def check(self):
         return run("ostree", "cat", "--repo", self.repo, f"snap{self.number}", self.changed[0][1:])[-7:]
@@ -54,11 +50,9 @@ class Ostree(Overlayfs):
 
 def change(count):
     def prepare(site):
-        with open(site.world.list_of(site.tree, "small"), "rb") as file:
-            names = [name.decode() for name in file.read().split(b"\0")[:-1] if b"/dev/" not in name and b"/srv/" not in name]
-        site.changed = [name for name in names if name.endswith((".h", ".go", ".py", ".txt", ".gz", ".list", ".md5sums", ".pl", ".pm", ".c", ".js"))][:count]
-        if len(site.changed) < count:
-            site.changed = names[:count]
+        with open(site.world.list_of(site.tree, "small", 20_000), "rb") as file:
+            names = [os.fsdecode(name) for name in file.read().split(b"\0")[:-1] if not name.startswith(b"./srv/")]
+        site.changed = names[:count]
         for name in site.changed:
             with open(f"{site.root}/{name}", "ab") as file:
                 file.write(b"changed")

@@ -37,12 +37,12 @@ def grep(site):
 
 
 def small_files(site):
-    return site.client(lambda _: ["open", site.world.list_of(site.tree, "small"), site.root, "5"])
+    return site.client(lambda _: ["open", site.world.list_of(site.tree, "small", 10_000), site.root, "5"])
 
 
 def warm_small_files(site):
     """Once unmeasured, then measured."""
-    site.client(lambda _: ["open", site.world.list_of(site.tree, "small"), site.root, "1"])
+    site.client(lambda _: ["open", site.world.list_of(site.tree, "small", 10_000), site.root, "1"])
     sample = small_files(site)
     sample.figure *= 1e6 / sample.proof[0][0]
     return sample

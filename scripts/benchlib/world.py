@@ -89,9 +89,9 @@ class World:
             run("tar", "-C", repository, "--exclude=.git", "-cf", path, ".")
         return path
 
-    def list_of(self, tree, what):
-        """A file with paths of a tree in an order of chance: `all`, or 10,000 `small` files."""
-        path = f"{self.work}/{tree.name}.{what}"
+    def list_of(self, tree, what, most=None):
+        """A file with paths of a tree in an order of chance: of `all`, or of `small` files; no more than `most`."""
+        path = f"{self.work}/{tree.name}.{what}.{most}"
         if not os.path.exists(path):
             kinds = ["-type", "f", "-size", "-64k"] if what == "small" else []
             # A site may be at work in the directory for that.
@@ -99,7 +99,7 @@ class World:
             names = sorted(found.stdout.split(b"\0")[:-1])
             random.Random(1).shuffle(names)
             with open(path, "wb") as out:
-                out.write(b"".join(name + b"\0" for name in (names[:10_000] if what == "small" else names)))
+                out.write(b"".join(name + b"\0" for name in names[:most]))
         return path
 
 
