@@ -60,8 +60,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _turn = self.turns.begin();
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.turns.begin(req.pid());
         match self.meter.run(Op::Lookup, parent, || self.find(parent.0, name)) {
             Ok(Some(entry)) => reply_entry(reply, Ok(entry)),
             Ok(None) => reply.entry(&FOREVER, &convert::absent(), GENERATION),
@@ -78,8 +78,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let _turn = self.turns.begin();
+    fn getattr(&self, req: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _turn = self.turns.begin(req.pid());
         reply_attr(reply, self.meter.run(Op::GetAttr, ino, || self.attr(ino.0)));
     }
 
@@ -101,7 +101,7 @@ impl Filesystem for Adapter {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let change = SetAttr {
             mode: mode.map(convert::mode),
             uid,
@@ -115,8 +115,8 @@ impl Filesystem for Adapter {
         reply_attr(reply, self.meter.run(Op::SetAttr, ino, || self.set_attr(convert::caller(req), ino.0, &change)));
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        let _turn = self.turns.begin();
+    fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
+        let _turn = self.turns.begin(req.pid());
         match self.meter.run(Op::ReadLink, ino, || self.read_link(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
@@ -124,38 +124,38 @@ impl Filesystem for Adapter {
     }
 
     fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let caller = convert::caller(req);
         let make = || self.make_node(caller, (parent.0, name), mode, umask, rdev);
         reply_entry(reply, self.meter.run(Op::MakeNode, parent, make));
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let make = || self.make(convert::caller(req), (parent.0, name), Make::Dir, mode, umask);
         reply_entry(reply, self.meter.run(Op::MakeDir, parent, make));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let target = Make::Symlink(target.as_os_str().as_bytes().into());
         let make = || self.make(convert::caller(req), (parent.0, name), target, 0o777, 0);
         reply_entry(reply, self.meter.run(Op::Symlink, parent, make));
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin(req.pid());
         reply_empty(reply, self.meter.run(Op::Unlink, parent, || self.remove(parent.0, name, false)));
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin(req.pid());
         reply_empty(reply, self.meter.run(Op::RemoveDir, parent, || self.remove(parent.0, name, true)));
     }
 
     fn rename(
         &self,
-        _: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -163,13 +163,13 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let rename = || self.rename((parent.0, name), (newparent.0, newname), flags);
         reply_empty(reply, self.meter.run(Op::Rename, parent, rename));
     }
 
-    fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let _turn = self.turns.begin();
+    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let _turn = self.turns.begin(req.pid());
         reply_entry(reply, self.meter.run(Op::Link, ino, || self.link(ino.0, newparent.0, newname)));
     }
 
@@ -183,7 +183,7 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let outcome = self.meter.run(Op::Create, parent, || {
             let register = |file: &std::fs::File| reply.open_backing(file).map(Registered::Kernel);
             self.create_file(convert::caller(req), (parent.0, name), (mode, umask), OpenFlags(flags), &register)
@@ -192,7 +192,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         if let Some(request) = self.control_request(ino) {
             return request.open(convert::caller(req), flags.into(), reply);
         }
@@ -205,7 +205,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -214,7 +214,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let size = (size as usize).min(READ_LIMIT);
         READ_BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < size {
@@ -239,7 +239,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         if let Some(request) = self.control_request(ino) {
             return request.write(fh.0, data.to_vec(), reply);
         }
@@ -269,8 +269,8 @@ impl Filesystem for Adapter {
         reply_empty(reply, self.meter.run(Op::Release, ino, || self.release_file(ino.0, fh.0)));
     }
 
-    fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+    fn fsync(&self, req: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        let _turn = self.turns.begin(req.pid());
         reply_empty(reply, self.meter.run(Op::Fsync, ino, || self.fsync_file(ino.0, fh.0, datasync)));
     }
 
@@ -284,8 +284,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let _turn = self.turns.begin();
+    fn readdir(&self, req: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _turn = self.turns.begin(req.pid());
         let mut any = false;
         let outcome = self.meter.run(Op::ReadDir, ino, || {
             self.list(ino.0, offset, false, &mut |line| {
@@ -301,8 +301,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let _turn = self.turns.begin();
+    fn readdirplus(&self, req: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let _turn = self.turns.begin(req.pid());
         let mut any = false;
         let outcome = self.meter.run(Op::ReadDir, ino, || {
             self.list(ino.0, offset, true, &mut |line| {
@@ -318,8 +318,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+    fn fsyncdir(&self, req: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        let _turn = self.turns.begin(req.pid());
         let sync = || match self.node(ino.0)? {
             Node::File(ino) => Ok(self.fs.fsync_dir(ino)?),
             Node::Control(..) => Ok(()),
@@ -327,37 +327,37 @@ impl Filesystem for Adapter {
         reply_empty(reply, self.meter.run(Op::FsyncDir, ino, sync));
     }
 
-    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let _turn = self.turns.begin();
+    fn statfs(&self, req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.turns.begin(req.pid());
         reply_stat_fs(reply, self.meter.run(Op::StatFs, ino, || self.stat_fs()));
     }
 
     fn setxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let set = || self.set_xattr(convert::caller(req), ino.0, name, value, flags);
         reply_empty(reply, self.meter.run(Op::SetXattr, ino, set));
     }
 
-    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _turn = self.turns.begin();
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _turn = self.turns.begin(req.pid());
         reply_xattr(reply, self.meter.run(Op::GetXattr, ino, || self.get_xattr(ino.0, name, size)));
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let list = || self.list_xattr(convert::caller(req), ino.0, size);
         reply_xattr(reply, self.meter.run(Op::ListXattr, ino, list));
     }
 
-    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _turn = self.turns.begin();
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.turns.begin(req.pid());
         let remove = || self.remove_xattr(ino.0, name);
         reply_empty(reply, self.meter.run(Op::RemoveXattr, ino, remove));
     }
 
     fn fallocate(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -365,13 +365,13 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let reserve = || Ok(self.fs.fallocate(self.file_handle(ino.0, fh.0)?, offset, length, mode)?);
         reply_empty(reply, self.meter.run(Op::Fallocate, ino, reserve));
     }
 
-    fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        let _turn = self.turns.begin();
+    fn lseek(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let _turn = self.turns.begin(req.pid());
         match self.meter.run(Op::Seek, ino, || self.seek(ino.0, fh.0, offset, whence)) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
@@ -380,7 +380,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        req: &Request,
         ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -391,7 +391,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let _turn = self.turns.begin();
+        let _turn = self.turns.begin(req.pid());
         let copy = || self.copy_range((ino_in.0, fh_in.0, offset_in), (ino_out.0, fh_out.0, offset_out), len);
         match self.meter.run(Op::CopyRange, ino_out, copy) {
             Ok(count) => reply.written(count),

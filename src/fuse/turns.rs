@@ -17,7 +17,8 @@
 //! - A thread stays aside only while requests begin or end: when none has for [`QUIET`], since there are none or the one thread is held up
 //!   by its request, it goes back to read(2). So nothing waits much longer for a thread than it would without turns.
 //! - A mount without requests costs nothing: who watches in vain reads, and those aside go back by themselves.
-//! - Watching in vain makes it rarer: the next time takes twice as many dense requests. So does a crowd, whose requests all threads take.
+//! - Watching in vain makes it rarer: the next time takes twice as many dense requests.
+//! - Requests of several programs, or threads, are for all of this program's threads to take.
 //!
 //! Locking: none. All is counters, on which only times hang and never what is answered; a count that is seen late costs a moment.
 
@@ -32,21 +33,18 @@ use std::time::{Duration, Instant};
 const SOON: u64 = 100;
 /// In microseconds, as all times here: when for so long no request began or ended, nobody stays aside.
 const QUIET: u64 = 1000;
-/// So many dense requests, more than others, make it dense.
+/// So many requests of one program, more than others, make it dense.
 const DENSE: u32 = 16;
 /// What is dense stays so for some requests that aren't: so many in a row count beyond,
 const SLACK: u32 = 48;
-/// against one that begins while another is handled,
-const NOT_ALONE: u32 = 2;
+/// against one of another program,
+const OTHER: u32 = 4;
 /// and against one that comes late.
 const LATE: u32 = 8;
 /// After each time that watching didn't pay, it takes twice as many, so many times.
 const DOUBT_MAX: u32 = 8;
 /// Watching pays when it has caught so many requests for one time in vain.
 const PAYS: u32 = 16;
-/// So many requests that were there already, in a row, are a crowd's, which all threads shall take; a single program sends a few that it
-/// doesn't wait for.
-const CROWD: u32 = 16;
 /// How often it is looked again whether there is a request, in turns of a loop that does nothing.
 const PAUSE: u32 = 16;
 
@@ -59,8 +57,8 @@ pub(super) struct Turns {
     started: Instant,
     /// Threads that keep aside.
     aside: AtomicUsize,
-    /// Requests being handled that programs wait for.
-    handled: AtomicUsize,
+    /// The thread that sent the last request it waits for.
+    program: AtomicU32,
     /// When a request last began or ended.
     heard: AtomicU64,
     watched: AtomicBool,
@@ -68,30 +66,23 @@ pub(super) struct Turns {
     row: AtomicU32,
     /// How often of late watching didn't pay.
     doubt: AtomicU32,
-    /// Requests that were watched for since it was in vain, and such in a row that were there already.
+    /// Requests that were watched for since it was in vain.
     caught: AtomicU32,
-    waiting: AtomicU32,
 }
 
 /// A request is being handled; when dropped, it has been answered.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
-    /// So many programs wait for its answer.
-    awaited: usize,
-}
+pub(super) struct Turn<'a>(&'a Turns);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.turns.rest(self.awaited);
+        self.0.rest();
     }
 }
 
 /// How watching ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watch {
-    /// There was a request already.
-    Waiting,
     Caught,
     InVain,
 }
@@ -104,13 +95,12 @@ impl Turns {
             threads,
             started: Instant::now(),
             aside: AtomicUsize::new(0),
-            handled: AtomicUsize::new(0),
+            program: AtomicU32::new(0),
             heard: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             row: AtomicU32::new(0),
             doubt: AtomicU32::new(0),
             caught: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
         }
     }
 
@@ -122,28 +112,30 @@ impl Turns {
         }
     }
 
-    /// A request begins that a program waits for.
-    pub(super) fn begin(&self) -> Turn<'_> {
-        self.begin_for(1)
+    /// A request begins that `program`, by the number of its thread, waits for.
+    pub(super) fn begin(&self, program: u32) -> Turn<'_> {
+        let after = self.hear();
+        let same = self.program.swap(program, Relaxed) == program;
+        let row = self.row.load(Relaxed);
+        let row = match (same, after < SOON) {
+            (true, true) => (row + 1).min(self.is_dense_from() + SLACK),
+            (false, _) => row.saturating_sub(OTHER),
+            (true, false) => row.saturating_sub(LATE),
+        };
+        self.row.store(row, Relaxed);
+        Turn(self)
     }
 
     /// A request begins that nobody waits for: the program that caused it goes on.
     pub(super) fn begin_unawaited(&self) -> Turn<'_> {
-        self.begin_for(0)
+        self.hear();
+        Turn(self)
     }
 
-    fn begin_for(&self, awaited: usize) -> Turn<'_> {
+    /// Returns how long nothing was heard.
+    fn hear(&self) -> u64 {
         let now = self.now();
-        let after = now.saturating_sub(self.heard.swap(now, Relaxed));
-        let alone = self.handled.fetch_add(awaited, Relaxed) == 0;
-        let row = self.row.load(Relaxed);
-        let row = match (alone, after < SOON) {
-            (true, true) => (row + 1).min(self.is_dense_from() + SLACK),
-            (false, _) => row.saturating_sub(NOT_ALONE),
-            (true, false) => row.saturating_sub(LATE),
-        };
-        self.row.store(row, Relaxed);
-        Turn { turns: self, awaited }
+        now.saturating_sub(self.heard.swap(now, Relaxed))
     }
 
     fn now(&self) -> u64 {
@@ -159,9 +151,8 @@ impl Turns {
     }
 
     /// A request has been answered.
-    fn rest(&self, awaited: usize) {
-        self.heard.store(self.now(), Relaxed);
-        self.handled.fetch_sub(awaited, Relaxed);
+    fn rest(&self) {
+        self.hear();
         let Some(device) = self.device.get() else { return };
         if !self.is_dense() {
             return;
@@ -171,7 +162,7 @@ impl Turns {
         } else if !self.watched.swap(true, Relaxed) {
             let outcome = self.watch(device);
             self.watched.store(false, Relaxed);
-            self.learn(&outcome);
+            self.learn(outcome);
         }
     }
 
@@ -197,14 +188,12 @@ impl Turns {
     /// Waits a moment for a request, without sleeping.
     fn watch(&self, device: &OwnedFd) -> Watch {
         let until = self.now() + SOON;
-        let mut first = true;
         loop {
             let mut request = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
             // An error, as when the mount ends, is for read(2) to tell.
             if poll(&mut request, PollTimeout::ZERO) != Ok(0) {
-                return if first { Watch::Waiting } else { Watch::Caught };
+                return Watch::Caught;
             }
-            first = false;
             if self.now() >= until {
                 return Watch::InVain;
             }
@@ -212,16 +201,10 @@ impl Turns {
         }
     }
 
-    fn learn(&self, outcome: &Watch) {
-        let waiting = if *outcome == Watch::Waiting { self.waiting.load(Relaxed) + 1 } else { 0 };
-        self.waiting.store(waiting, Relaxed);
-        let crowd = waiting >= CROWD;
-        if *outcome != Watch::InVain && !crowd {
+    fn learn(&self, outcome: Watch) {
+        if outcome == Watch::Caught {
             self.caught.fetch_add(1, Relaxed);
-            return;
-        }
-        let pays = self.caught.swap(0, Relaxed) >= PAYS && !crowd;
-        if pays {
+        } else if self.caught.swap(0, Relaxed) >= PAYS {
             self.doubt.store(0, Relaxed);
         } else {
             self.row.store(0, Relaxed);
@@ -251,10 +234,10 @@ mod tests {
         let device = turns.device.get().unwrap();
         assert_eq!(turns.watch(device), Watch::InVain);
         writer.write_all(b"x").unwrap();
-        assert_eq!(turns.watch(device), Watch::Waiting);
+        assert_eq!(turns.watch(device), Watch::Caught);
         let (turns, writer) = dense();
         drop(writer);
-        assert_ne!(turns.watch(turns.device.get().unwrap()), Watch::InVain);
+        assert_eq!(turns.watch(turns.device.get().unwrap()), Watch::Caught);
     }
 
     #[test]
@@ -263,15 +246,16 @@ mod tests {
         let (held_up, freed) = (Barrier::new(2), Barrier::new(2));
         thread::scope(|scope| {
             scope.spawn(|| {
-                let _turn = turns.begin();
+                let _turn = turns.begin(1);
                 held_up.wait();
                 freed.wait();
             });
             held_up.wait();
-            turns.row.store(DENSE + NOT_ALONE, Relaxed);
+            turns.row.store(DENSE + SLACK, Relaxed);
             // Goes aside, as the other may come back at once; and returns though it doesn't.
-            drop(turns.begin());
-            assert_eq!((turns.aside.load(Relaxed), turns.handled.load(Relaxed)), (0, 1));
+            drop(turns.begin_unawaited());
+            assert_eq!((turns.aside.load(Relaxed), turns.caught.load(Relaxed)), (0, 0));
+            assert!(turns.is_dense());
             freed.wait();
         });
     }
@@ -289,25 +273,33 @@ mod tests {
         let (turns, _writer) = dense();
         assert!(turns.is_dense());
         for times in 1..=DOUBT_MAX + 1 {
-            turns.learn(&Watch::InVain);
+            turns.learn(Watch::InVain);
             assert_eq!(turns.is_dense_from(), DENSE << times.min(DOUBT_MAX));
             assert!(!turns.is_dense());
         }
-        (0..PAYS).for_each(|_| turns.learn(&Watch::Caught));
-        turns.learn(&Watch::InVain);
+        (0..PAYS).for_each(|_| turns.learn(Watch::Caught));
+        turns.learn(Watch::InVain);
         assert_eq!(turns.is_dense_from(), DENSE);
-        (0..CROWD).for_each(|_| turns.learn(&Watch::Waiting));
-        assert_eq!(turns.is_dense_from(), DENSE << 1);
+    }
+
+    #[test]
+    fn requests_of_several_programs_are_not_dense() {
+        let (turns, _writer) = dense();
+        turns.row.store(0, Relaxed);
+        // Nothing rests here, so that nobody waits.
+        let begin = |program| std::mem::forget(turns.begin(program));
+        (0..4 * DENSE).for_each(|request| begin(request % 2));
+        assert!(!turns.is_dense());
     }
 
     #[test]
     fn without_a_connection_to_watch_on_or_dense_requests_nobody_waits() {
         let turns = Turns::new(2);
-        turns.row.store(u32::MAX - 1, Relaxed);
-        drop(turns.begin());
+        turns.row.store(DENSE, Relaxed);
+        drop(turns.begin_unawaited());
         let (turns, _writer) = dense();
         turns.row.store(0, Relaxed);
-        drop(turns.begin());
+        drop(turns.begin_unawaited());
         assert_eq!((turns.caught.load(Relaxed), turns.doubt.load(Relaxed), turns.aside.load(Relaxed)), (0, 0, 0));
     }
 }
