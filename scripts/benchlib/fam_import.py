@@ -84,7 +84,7 @@ class Cfsctl(Importer):
         return ["cfsctl", "--repo", self.store, "create-image", "--no-propagate-usr-to-root", self.tree.source, "it"]
 
     def check(self):
-        run("cfsctl", "--repo", self.store, "image-objects", "ref/it")
+        run("cfsctl", "--repo", self.store, "image-objects", "refs/it")
 
 
 class Ostree(Importer):
@@ -94,7 +94,7 @@ class Ostree(Importer):
         run("ostree", "init", "--repo", self.store, "--mode=bare")
         self.skip = f"{self.disk.path}/skip"
         with open(self.skip, "w") as out:
-            out.write("/dev/\n")  # ostree doesn't take devices
+            out.write("/dev\n")  # ostree doesn't take devices
 
     def command(self):
         return ["ostree", "commit", "--repo", self.store, "-b", "it", "--fsync=false", f"--skip-list={self.skip}", f"--tree=dir={self.tree.source}"]

@@ -35,7 +35,7 @@ class Ostree(Overlayfs):
             run("ostree", "init", "--repo", self.repo, "--mode=bare")
             skip = f"{self.repo}.skip"
             with open(skip, "w") as out:
-                out.write("/dev/\n")  # ostree doesn't take devices
+                out.write("/dev\n")  # ostree doesn't take devices
             run(*self.commit("base", f"--skip-list={skip}", f"--tree=dir={self.tree.source}"))
 
     def commit(self, branch, *trees):
