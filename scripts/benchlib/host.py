@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from lib.commands import Unusable, run, say
+
+LIMIT = 900  # seconds that a command may take which is timed
 
 _undo = []
 
@@ -97,6 +100,22 @@ def text_of(file):
     return file.read().decode(errors="replace")
 
 
+def kill_groups(processes):
+    """Kills those that haven't been waited for, with all that they have started."""
+    for process in processes:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def end_groups(processes):
+    """Those too, and waits until they are gone, so that what they used can be unmounted."""
+    kill_groups(processes)
+    for process in processes:
+        if process.returncode is None:
+            process.wait()
+
+
 def timed(commands, server=None, cwd=None, env=None):
     """Runs commands at once and waits for all of them: one Sample. Peak memory is the server's where there is one, else the largest client's.
 
@@ -107,8 +126,16 @@ def timed(commands, server=None, cwd=None, env=None):
     with contextlib.ExitStack() as stack:
         # Files, not pipes: nobody who is timed may wait for us to read.
         files = [(stack.enter_context(tempfile.TemporaryFile(dir="/dev/shm")), stack.enter_context(tempfile.TemporaryFile())) for _ in commands]
+        started = []
+        # Whatever ends this ends what it has started, and a command that hangs doesn't hang the run.
+        stack.callback(end_groups, started)
+        watch = threading.Timer(LIMIT, kill_groups, [started])
+        watch.daemon = True
+        watch.start()
+        stack.callback(watch.cancel)
         began = time.monotonic()
-        started = [subprocess.Popen(c, stdin=subprocess.DEVNULL, stdout=out, stderr=wrong, cwd=cwd, env=env) for c, (out, wrong) in zip(commands, files)]
+        for command, (out, wrong) in zip(commands, files):
+            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=wrong, cwd=cwd, env=env, start_new_session=True))
         cpu, peak = 0.0, 0
         for process in started:
             _, status, usage = os.wait4(process.pid, 0)
