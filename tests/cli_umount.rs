@@ -157,7 +157,7 @@ fn assert_layer_goes_on(world: &World) {
     huge.set_len(1 << 20).unwrap();
     drop(huge);
     let report = world.json(&["snapshot", world.str("mnt"), "after"]);
-    assert_eq!(report["total_bytes"], (1 << 20) + 11, "{report}");
+    assert_eq!(report["bytes"], (1 << 20) + 11, "{report}");
     world.run(&["umount", "-q", world.str("mnt")]);
     world.run(&["gc", "--grace", "0s"]);
     world.run(&["fsck", "-q"]);
