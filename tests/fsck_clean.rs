@@ -16,7 +16,9 @@ use fsck_util::*;
 #[test]
 fn a_layer_that_was_never_used_is_clean() {
     let bench = Bench::new();
+    // As a store makes it, and as a crash may leave that.
     std::fs::create_dir(bench.layer()).unwrap();
+    std::fs::write(bench.layer().join("new"), "").unwrap();
     bench.expect_clean();
     std::fs::create_dir(bench.layer().join("index")).unwrap();
     bench.expect_clean();
