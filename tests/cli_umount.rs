@@ -38,6 +38,30 @@ fn the_layer_is_free_when_umount_has_returned() {
     }
 }
 
+#[test]
+fn two_who_unmount_at_once_both_succeed_when_the_layer_is_free() {
+    let world = World::new();
+    let store = Store::open(&world.path("store")).unwrap();
+    for _ in 0..8 {
+        world.mount("mnt", &["--layer", "work"]);
+        let unmount = || {
+            Command::new(env!("CARGO_BIN_EXE_cairnfs"))
+                .args(["--store", world.str("store"), "umount", "-q", world.str("mnt")])
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let both = [unmount(), unmount()];
+        for one in both {
+            let output = one.wait_with_output().unwrap();
+            // The later one may have come when there was nothing to unmount any more.
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() || said.contains("no cairnfs is mounted there"), "{said}");
+        }
+        drop(store.lock_layer(&work(), "a test").unwrap());
+    }
+}
+
 extern "C" fn end_this_thread(_: libc::c_int) {
     // SAFETY: a system call that ends the calling thread alone; it touches no memory.
     unsafe { libc::syscall(libc::SYS_exit, 0) };

@@ -14,6 +14,7 @@ use cairnfs::store::Store;
 use cairnfs::vfs::freeze::Source;
 use cairnfs::vfs::{Caller, Fs, HandleId, OpenMode, RenameMode};
 use disk::Disk;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use skip::possible;
 use std::time::{Duration, Instant};
 
@@ -253,4 +254,23 @@ fn content_that_is_gone_without_a_power_cut_is_not_taken_for_empty() {
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::rename(data.with_extension("away"), &data).unwrap();
     assert_eq!(read(&bench.open(), "new").unwrap(), b"content");
+}
+
+#[test]
+fn the_same_memory_by_another_mount_is_no_power_cut() {
+    if !possible(&[]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [memory, bound] = ["memory", "bound"].map(|name| folder.path().join(name));
+    [&memory, &bound].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+    let nothing: Option<&str> = None;
+    mount(Some("tmpfs"), &memory, Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+    let mounted = mount(Some(&memory), &bound, nothing, MsFlags::MS_BIND, nothing);
+    let told = [&memory, &bound].map(|path| cairnfs::layer::instance::instance(path));
+    for path in [&bound, &memory] {
+        let _gone = umount2(path, MntFlags::MNT_DETACH);
+    }
+    mounted.unwrap();
+    assert!(told[0].is_some() && told[0] == told[1], "{told:?}");
 }

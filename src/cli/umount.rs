@@ -56,7 +56,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
             context.out.warn(&format!("the mount's changes couldn't be put on disk beforehand: {error}"));
         }
     }
-    detach(&path, args.lazy)?;
+    let outcome = detach(&path, args.lazy);
+    // Another unmounted it meanwhile, which is what was asked for.
+    if outcome.is_err() && mounts::is_mounted(&path).doing(|| "read the list of mounts")? {
+        return outcome;
+    }
     if let (Some(ending), false) = (ending, args.lazy) {
         ending.wait()?;
     }

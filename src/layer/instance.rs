@@ -10,7 +10,8 @@
 //! unmount. Seen on Linux 6.18 with the three: the number is the same for every process, in other mount and network namespaces with a sysfs of
 //! their own, and after the kernel dropped its caches (its times are not: they are made up when the inode is read in); it is another after every
 //! unmount and mount of the same device. Other filesystems have no such folder: the device number stands for them, and the number of the mount
-//! where the kernel tells one that isn't given out again (Linux 6.8), so that a bind mount or another namespace counts as another instance there.
+//! where the kernel tells one that isn't given out again (Linux 6.8), so that a bind mount or another namespace counts as another instance there. A filesystem in memory loses nothing but all: one instance stands for
+//! every tmpfs.
 //!
 //! `LAYER/instance` holds the one that the layer was recovered on last. It is a file, for it is needed before the database is opened, and never
 //! synced: what a power cut leaves of it is older, or nothing, and so another instance.
@@ -27,8 +28,12 @@ pub fn instance(path: &Path) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot = Some(boot.trim()).filter(|boot| !boot.is_empty())?;
     let folder = File::open(path).ok()?;
-    let mounted = by_folder(&folder).or_else(|| by_mount(&folder))?;
+    let mounted = in_memory(&folder).or_else(|| by_folder(&folder)).or_else(|| by_mount(&folder))?;
     Some(format!("{boot} {mounted}"))
+}
+
+fn in_memory(of: &File) -> Option<String> {
+    superblock::is_memory(of).then(|| "memory".to_owned())
 }
 
 fn by_folder(of: &File) -> Option<String> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
 const BTRFS: u64 = 0x9123_683e;
+const TMPFS: u64 = 0x0102_1994;
 
 /// `STATX_MNT_ID_UNIQUE` of include/uapi/linux/stat.h: a mount's number that isn't given out again.
 const MOUNT_ID_UNIQUE: u32 = 0x4000;
@@ -39,6 +40,11 @@ mod request {
 /// Name of the mounted filesystem's folder in `/sys/fs`, such as `ext4/sda1`; `None` where it has none that can be told.
 pub fn sysfs_name(file: &File) -> Option<String> {
     told_name(file).ok().or_else(|| found_name(file))
+}
+
+/// Whether the filesystem is in memory, so that all of it is there or nothing.
+pub fn is_memory(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|found| found.f_type as u64 == TMPFS)
 }
 
 /// Number of the mount by which `file` was opened, which isn't given out again; `None` before Linux 6.8.

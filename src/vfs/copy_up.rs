@@ -33,6 +33,10 @@ impl Fs {
     }
 
     fn copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<()> {
+        // Most files that are opened for writing are the layer's already; they don't wait for another's copy.
+        if self.plan_copy_up(ino)?.is_none() {
+            return Ok(());
+        }
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
         let Some(plan) = self.plan_copy_up(ino)? else { return Ok(()) };
         let file = upper.layer.data().create(plan.to)?;
@@ -117,12 +121,36 @@ fn set_mtime(file: &File, mtime: Timestamp) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Caller, SetAttr, SetTime};
+    use super::super::{Caller, OpenMode, SetAttr, SetTime};
     use super::*;
-    use crate::format::Name;
+    use crate::format::{Mode, Name};
     use crate::ingest::{ImportOptions, Progress, import_dir};
     use crate::layer::Layer;
     use crate::store::Store;
+
+    #[test]
+    fn a_file_of_the_layer_is_opened_while_another_is_copied_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let base = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        let fs = Fs::with_layer(&store, base, Layer::open(&folder.path().join("layer")).unwrap()).unwrap();
+        let (caller, mode) = (Caller { uid: 0, gid: 0, pid: 0 }, Mode::from_bits(0o644));
+        let open = OpenMode { write: true, truncate: false };
+        let (attr, _) = fs.create(caller, Ino::ROOT, Name::new(b"new").unwrap(), mode, 0, open).unwrap();
+        let copying = fs.upper().unwrap().copy_locks[attr.ino.0 as usize % COPY_STRIPES].lock();
+        std::thread::scope(|scope| {
+            let (done, opened) = std::sync::mpsc::channel();
+            let fs = &fs;
+            scope.spawn(move || done.send(fs.open(attr.ino, open).is_ok()).unwrap());
+            let outcome = opened.recv_timeout(std::time::Duration::from_secs(20));
+            // Before the assertion, whose failure would wait for the thread.
+            drop(copying);
+            assert_eq!(outcome, Ok(true));
+        });
+    }
 
     #[test]
     fn a_time_that_is_set_while_content_is_copied_up_stays() {
