@@ -16,7 +16,10 @@ use crate::store::Course;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the end of a mount waits for those who were told a result to have read it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Commands that may run or wait at once; more are told to come back.
 const WAITING_MAX: usize = 16;
@@ -27,9 +30,20 @@ pub struct Engine {
     turn: Mutex<()>,
     open: AtomicBool,
     waiting: AtomicUsize,
+    /// Clients that still have to be answered.
+    answers: AtomicUsize,
     /// The snapshot that runs.
     running: Mutex<Option<Arc<Course>>>,
     last: Mutex<Reply>,
+}
+
+/// A client that waits for an answer.
+pub(super) struct Answering(Arc<Engine>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answers.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Engine {
@@ -40,6 +54,7 @@ impl Engine {
             turn: Mutex::new(()),
             open: AtomicBool::new(true),
             waiting: AtomicUsize::new(0),
+            answers: AtomicUsize::new(0),
             running: Mutex::new(None),
             last: Mutex::new(Reply::None),
         })
@@ -56,10 +71,20 @@ impl Engine {
         self.cancel();
     }
 
-    /// The same, and waits until nothing runs that changes something.
+    /// The same, and waits until nothing runs that changes something, and for a while until all have been told what became of their commands.
     pub fn close(&self) {
         self.end();
         drop(self.turn.lock());
+        let until = Instant::now() + ANSWERED_WITHIN;
+        while self.answers.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// A client waits for an answer, until what is returned is dropped.
+    pub(super) fn answering(self: &Arc<Self>) -> Answering {
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        Answering(Arc::clone(self))
     }
 
     /// Cancels the snapshot that runs; `false` when none does.

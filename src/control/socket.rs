@@ -143,6 +143,7 @@ fn converse(stream: &UnixStream, engine: &Arc<Engine>) -> io::Result<()> {
         if line.is_empty() {
             return Ok(());
         }
+        let _answering = engine.answering();
         let whole = line.ends_with(b"\n");
         let reply = match serde_json::from_slice::<Ask>(&line) {
             Ok(ask) if whole => engine.run(ask.cmd.as_bytes()).0,
@@ -187,6 +188,22 @@ mod tests {
         let mut line = String::new();
         BufReader::new(slow).read_line(&mut line).unwrap();
         assert!(line.contains("\"ok\":true"), "{line}");
+    }
+
+    #[test]
+    fn the_end_waits_until_a_client_has_its_answer() {
+        let engine = Engine::new(Arc::new(Fake::default()));
+        let answering = engine.answering();
+        let (closed, has_closed) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                engine.close();
+                closed.send(()).unwrap();
+            });
+            assert!(has_closed.recv_timeout(Duration::from_millis(100)).is_err());
+            drop(answering);
+            has_closed.recv().unwrap();
+        });
     }
 
     #[test]
