@@ -489,7 +489,8 @@ fn read_all(fs: &cairnfs::vfs::Fs, dir: Ino, seen: &mut Vec<Ino>) {
 fn whatever_is_damaged_in_the_records_a_repair_leads_to_a_sound_layer() {
     let first: u64 = number("CAIRNFS_TEST_SEED", 1);
     let mut told = 0;
-    for seed in first..first + number("CAIRNFS_TEST_SEQUENCES", 8) {
+    // With 76, a record takes another's place: a repair must not have the sweep take what that one named.
+    for seed in (first..first + number("CAIRNFS_TEST_SEQUENCES", 8)).chain([76]) {
         let mut random = Random(seed);
         let bench = Bench::with_changes();
         if random.below(2) == 0 {

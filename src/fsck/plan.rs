@@ -39,7 +39,8 @@ pub(super) fn plan(checker: &mut Checker<'_>, state: &mut State, mut found: Vec<
         let mendable = || found.iter().filter(|told| !told.fixes.is_empty());
         let Some(stage) = mendable().map(|told| told.problem.code.stage()).min() else { break };
         for told in mendable().filter(|told| told.problem.code.stage() == stage) {
-            lossy |= told.problem.code.loses_records();
+            // Where one record is wrong, another may have taken a third one's place, and nobody can tell.
+            lossy = true;
             plan.actions.push(told.problem.clone());
             told.fixes.iter().for_each(|fix| plan.apply(checker.base, state, fix));
         }

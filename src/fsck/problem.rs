@@ -95,11 +95,6 @@ impl Code {
             Self::BlobMissing | Self::BlobDamaged | Self::OriginMissing => 7,
         }
     }
-
-    /// Whether records may be lost, so that what nothing names may have been named by one.
-    pub(super) fn loses_records(self) -> bool {
-        self.stage() <= Self::Unreachable.stage()
-    }
 }
 
 impl fmt::Display for Code {
