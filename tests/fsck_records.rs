@@ -506,7 +506,10 @@ fn whatever_is_damaged_in_the_records_a_repair_leads_to_a_sound_layer() {
         assert_eq!(left.problems.len(), report.unmended.len(), "seed {seed}: {left:#?}\n{report:#?}");
         let kept = [tree_of(&bench.layer().join("data")), tree_of_lost(&bench)].concat();
         for bytes in contents {
-            assert!(kept.iter().any(|(_, have)| *have == bytes), "seed {seed}: content was deleted: {report:#?}");
+            // Damage that leads to another sound layer, which wasn't closed, looks like a crash before the file was named.
+            let unnoticed = report.problems.is_empty();
+            let kept = kept.iter().any(|(_, have)| *have == bytes);
+            assert!(kept || unnoticed, "seed {seed}: content was deleted: {report:#?}");
         }
         let fs = bench.open();
         read_all(&fs, Ino::ROOT, &mut vec![Ino::ROOT]);
