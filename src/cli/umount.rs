@@ -40,6 +40,8 @@ const SYNC_MAX: Duration = Duration::from_secs(120);
 const SYNC_MAX_LAZY: Duration = Duration::from_secs(2);
 /// How long a process is given whose mount isn't to be seen: it is ending, or mounted elsewhere.
 const ENDING: Duration = Duration::from_secs(5);
+/// How long a mount that is busy is tried again.
+const BUSY_MAX: Duration = Duration::from_millis(300);
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let path = mounts::resolve(&args.dir)?;
@@ -56,11 +58,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
             context.out.warn(&format!("the mount's changes couldn't be put on disk beforehand: {error}"));
         }
     }
-    let outcome = detach(&path, args.lazy);
-    // Another unmounted it meanwhile, which is what was asked for.
-    if outcome.is_err() && mounts::is_mounted(&path).doing(|| "read the list of mounts")? {
-        return outcome;
-    }
+    detach_once_free(&path, args.lazy)?;
     if let (Some(ending), false) = (ending, args.lazy) {
         ending.wait()?;
     }
@@ -91,6 +89,22 @@ fn not_mounted(context: &Context, store: &Store, path: &Path, found: Option<Moun
             let error = Error::new(Exit::NotFound, format!("can't unmount {}", path.display()));
             Err(error.because("no cairnfs is mounted there").help("`cairnfs mounts` lists the mounts of the store"))
         }
+    }
+}
+
+/// Two who unmount at once are in each other's way: the mount is busy for both, for a moment, or one finds that the other was faster, which is
+/// what was asked for.
+fn detach_once_free(path: &Path, lazy: bool) -> Result<()> {
+    let until = Instant::now() + BUSY_MAX;
+    loop {
+        let outcome = detach(path, lazy);
+        if outcome.is_ok() || !mounts::is_mounted(path).doing(|| "read the list of mounts")? {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return outcome;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
