@@ -279,8 +279,10 @@ impl Db {
             }
             // Cutting a torn batch off gave back what the journal had ahead.
             let lent = self.lent.load(Ordering::Acquire);
-            if lent > 0 {
-                journal::reserve(&self.path, lent);
+            if lent > 0
+                && let Some(mut ahead) = journal::Ahead::new(&self.path)
+            {
+                ahead.take(lent);
             }
             // What failed before may have been another batch, or writing a table in the background.
             let before = matches!(source, fjall::Error::Poisoned) && !std::mem::replace(&mut tried_anew, true);
@@ -292,9 +294,12 @@ impl Db {
 
     /// Gives a part of the reserve to the journal, which was opened anew.
     fn give_room(&self) -> bool {
+        let ahead = journal::Ahead::new(&self.path);
         let Some(released) = self.reserve.give() else { return false };
         // Taken at once, before others fill the disk again; a part of it will do.
-        journal::reserve(&self.path, released);
+        if let Some(mut ahead) = ahead {
+            ahead.take(released);
+        }
         self.lent.store(released, Ordering::Release);
         true
     }

@@ -21,7 +21,7 @@
 //! Failed syncs. fsync(2) tells each open file of a failed write-back once. A [`Witness`] has files of its own, so that it hears of every
 //! failure, whoever else was told of it. After one the journals are written anew ([`rewrite`]): a hole in one takes all behind it.
 //!
-//! Full disks. [`reserve`] gives the journal its room ahead, [`probe`] asks what the disk says.
+//! Full disks. [`Ahead`] is room that the journal has before it needs it, [`probe`] asks what the disk says.
 //!
 //! Locking: none here. [`mend`] and [`rewrite`] need the database closed; the others are called while it is open.
 
@@ -44,6 +44,8 @@ const MAGIC: &[u8] = b"FJL\x03";
 const TAIL: usize = 1 + 8 + MAGIC.len();
 /// Of an item, before its key.
 const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+/// Taken at a time of what others may take too.
+const PIECE: i64 = 4096;
 /// Read and written at a time when a journal is copied.
 const CHUNK: usize = 1 << 16;
 
@@ -272,14 +274,32 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     to.sync_all()
 }
 
-/// Takes up to `room` bytes of disk for what will be appended to the journal in use, which ends where its last batch does.
-pub(super) fn reserve(index: &Path, room: u64) {
-    let Ok(Some((_, path))) = journals(index).map(|mut all| all.pop()) else { return };
-    let Ok(journal) = OpenOptions::new().write(true).open(path) else { return };
-    let Ok(end) = journal.metadata().map(|file| file.len().cast_signed()) else { return };
-    let mut room = room.cast_signed();
-    while room >= 4096 && fallocate(&journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, end, room).is_err() {
-        room /= 2;
+/// Room on disk for what will be appended to the journal in use, which ends where its last batch does.
+pub(super) struct Ahead {
+    journal: File,
+    /// Where the room ends that was taken.
+    end: i64,
+}
+
+impl Ahead {
+    /// Of the database in `index`, which was just opened. Nothing where that has no journal.
+    pub(super) fn new(index: &Path) -> Option<Self> {
+        let (_, path) = journals(index).ok()?.pop()?;
+        let journal = OpenOptions::new().write(true).open(path).ok()?;
+        let end = journal.metadata().ok()?.len().cast_signed();
+        Some(Self { journal, end })
+    }
+
+    /// Takes up to `room` bytes more: little by little, for a call that asks for more than there is gets nothing.
+    pub(super) fn take(&mut self, room: u64) {
+        let goal = self.end + room.cast_signed();
+        while self.end < goal {
+            let piece = PIECE.min(goal - self.end);
+            if fallocate(&self.journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, self.end, piece).is_err() {
+                break;
+            }
+            self.end += piece;
+        }
     }
 }
 
