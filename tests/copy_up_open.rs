@@ -6,6 +6,7 @@ mod common;
 
 use cairnfs::format::Digest;
 use cairnfs::fuse::IoChoice;
+use cairnfs::vfs::Copying;
 use common::map::Map;
 use common::mount::{Bench, TestMount};
 use common::spec::Spec;
@@ -47,8 +48,10 @@ const CHANGES: [(&str, Call); 11] = [
         copy_file_range(from, Some(&mut 0), writer(path), Some(&mut 10), 6).unwrap();
     }),
     ("shared mapping", |path| {
-        let file = writer(path);
-        Map::read_write(&file).set(7, b'M');
+        // In another process, for unmapping waits for the daemon with the process's memory map locked.
+        let script = "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); m[7] = 77";
+        let status = std::process::Command::new("python3").args(["-I", "-S", "-c", script]).arg(path).status();
+        assert!(status.unwrap().success());
     }),
 ];
 
@@ -81,10 +84,10 @@ fn expected(call: Call, length: usize) -> Vec<u8> {
 }
 
 /// A file for each call, and one mount for all.
-fn mount(calls: &[(&str, Call)], length: usize, io: IoChoice) -> TestMount {
+fn mount(calls: &[(&str, Call)], length: usize, io: IoChoice, copying: Copying) -> TestMount {
     let file = |spec: Spec, at| spec.file(&format!("dir/{at}"), content(length));
     let bench = Bench::new(&(0..calls.len()).fold(Spec::new(), file));
-    TestMount::mount(&bench, bench.with_layer("layer"), |options| options.io = io, None)
+    TestMount::mount(&bench, bench.with_layer("layer"), |options| (options.io, options.copying) = (io, copying), None)
 }
 
 fn read_all(file: &File) -> Vec<u8> {
@@ -110,8 +113,8 @@ fn data_files(mount: &TestMount) -> usize {
 }
 
 /// Runs every change under a reader; `keeps`: whether the reader goes on with the old content.
-fn check(length: usize, io: IoChoice, keeps: bool) {
-    let mount = mount(&CHANGES, length, io);
+fn check(length: usize, io: IoChoice, copying: Copying, keeps: bool) {
+    let mount = mount(&CHANGES, length, io, copying);
     let old = content(length);
     for (at, (name, call)) in CHANGES.iter().enumerate() {
         let path = mount.at(&format!("dir/{at}"));
@@ -159,24 +162,28 @@ fn drop_all_is_well(mount: &TestMount) {
 
 #[test]
 fn readers_of_a_small_file_see_every_change() {
-    check(SMALL, IoChoice::Auto, false);
+    check(SMALL, IoChoice::Auto, Copying::Auto, false);
+    check(SMALL, IoChoice::Auto, Copying::Range, false);
 }
 
 #[test]
 fn readers_of_a_large_file_keep_what_they_had() {
-    check(LARGE, IoChoice::Auto, true);
+    check(LARGE, IoChoice::Auto, Copying::Auto, true);
+    check(LARGE, IoChoice::Auto, Copying::Range, true);
 }
 
 #[test]
 fn without_passthrough_all_readers_see_every_change() {
-    check(SMALL, IoChoice::Cached, false);
-    check(LARGE, IoChoice::Cached, false);
+    for copying in [Copying::Auto, Copying::Range] {
+        check(SMALL, IoChoice::Cached, copying, false);
+        check(LARGE, IoChoice::Cached, copying, false);
+    }
 }
 
 #[test]
 fn calls_that_leave_the_content_copy_nothing() {
     for length in [SMALL, LARGE] {
-        let mount = mount(&NO_CHANGES, length, IoChoice::Auto);
+        let mount = mount(&NO_CHANGES, length, IoChoice::Auto, Copying::Range);
         for (at, (name, call)) in NO_CHANGES.iter().enumerate() {
             let path = mount.at(&format!("dir/{at}"));
             let reader = File::open(&path).unwrap();

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::mount::TestMount;
+use cairnfs::vfs::Copying;
+use common::mount::{Bench, TestMount};
 use common::spec::Spec;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -26,9 +27,16 @@ fn racer(dir: &Path, me: usize, body: &str) -> Child {
 
 /// Lets two processes loose on file after file, each with its own line of Python; then `check` gets the round and the file's content.
 fn race(length: usize, bodies: [&str; 2], check: impl Fn(usize, Vec<u8>)) {
+    for copying in [Copying::Auto, Copying::Range] {
+        race_by(copying, length, bodies, &check);
+    }
+}
+
+fn race_by(copying: Copying, length: usize, bodies: [&str; 2], check: &impl Fn(usize, Vec<u8>)) {
     let base = vec![b'.'; length];
     let spec = (0..ROUNDS).fold(Spec::new(), |spec, n| spec.file(&format!("f{n}"), base.clone()));
-    let mount = TestMount::writable(&spec);
+    let bench = Bench::new(&spec);
+    let mount = TestMount::mount(&bench, bench.with_layer("layer"), |options| options.copying = copying, None);
     let mut racers: Vec<Child> = (0..2).map(|me| racer(mount.root(), me, bodies[me])).collect();
     let mut outputs: Vec<_> = racers.iter_mut().map(|racer| BufReader::new(racer.stdout.take().unwrap())).collect();
     for n in 0..ROUNDS {

@@ -21,10 +21,13 @@ fn nothing_that_had_returned_is_lost_with_the_daemon() {
     let folder = tempfile::Builder::new().prefix("cairnfs-kill-").tempdir().unwrap();
     let store = folder.path().join("store");
     let mut world = World::new(folder.path(), &store, 4, 6 << 20, Random(random.next()));
+    world.copy = "copy=range";
     world.mount();
     for round in 0..kills {
         let steps = 10 + random.index(500) as u64;
         let progress = world.work(steps, round % 3 == 2, World::kill);
+        // Every few rounds by range; what was copied up before stays as it is.
+        world.copy = if round % 4 < 2 { "copy=range" } else { "copy=auto" };
         if round % 2 == 1 {
             // Killed again at any point of recovery.
             world.start();
@@ -63,6 +66,7 @@ fn a_copy_that_is_cut_off_leaves_the_file_clean_and_nothing_behind() {
     let folder = tempfile::Builder::new().prefix("cairnfs-kill-").tempdir().unwrap();
     let store = folder.path().join("store");
     let mut world = World::new(folder.path(), &store, 1, 32 << 20, Random(1));
+    world.copy = "copy=whole";
     let base = world.models[0].bytes.values().map(|bytes| bytes.now().clone()).max_by_key(|bytes| bytes.len()).unwrap();
     let large = world.root().join("w0/large");
     let (mut cut_off, mut tries) = (0, 0);

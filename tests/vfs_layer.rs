@@ -8,7 +8,9 @@ use cairnfs::format::{Device, Digest, Kind, Mode, Timestamp};
 use cairnfs::layer::Layer;
 use cairnfs::snapshot::{self, ChangeKind};
 use cairnfs::store::{Store, StoreError};
-use cairnfs::vfs::{Caller, ContentKey, Fs, Ino, Make, OpenMode, RenameMode, SetAttr, SetTime, VfsError, XattrMode};
+use cairnfs::vfs::{
+    Caller, ContentKey, Copying, Fs, Ino, Make, OpenMode, RenameMode, SetAttr, SetTime, VfsError, XattrMode,
+};
 use small_tree::{ROOT, at, create, find, import, ino, list, mkdir, name, read, take_snapshot};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -521,6 +523,7 @@ fn holes_stay_holes_when_a_file_is_copied_up() {
     let store = Store::init(&folder.path().join("store")).unwrap();
     let base = import(&store, &source, "base");
     let fs = Fs::with_layer(&store, base, Layer::open(&folder.path().join("layer")).unwrap()).unwrap();
+    fs.copy_by(Copying::Whole);
     write(&fs, "sparse", 0, "start");
     let attr = find(&fs, "sparse").unwrap();
     assert_eq!(attr.size, 64 << 20);

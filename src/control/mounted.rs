@@ -14,6 +14,7 @@ use crate::store::{Course, ErrorClass, StoreError};
 use crate::vfs::{Fs, VfsError};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,13 +120,21 @@ fn layer_figures(fs: &Fs) -> Result<Option<LayerFigures>, LayerError> {
         match record.body {
             Body::Dir { .. } => figures.dirty_directories += 1,
             Body::File { generation, content: FileContent::Data { .. } | FileContent::Sealed } => {
-                files.push(DataId { ino, generation });
+                files.push((DataId { ino, generation }, false));
+            }
+            Body::File { generation, content: FileContent::Partial(_) } => {
+                files.push((DataId { ino, generation }, true));
             }
             _ => {}
         }
     })?;
     // a file that a change removes meanwhile counts nothing
-    figures.bytes = files.into_iter().filter_map(|id| layer.data().metadata(id).ok()).map(|data| data.len()).sum();
+    let bytes = |(id, partial): (DataId, bool)| {
+        let data = layer.data().metadata(id).ok()?;
+        // of partial content, what isn't the store's
+        Some(if partial { data.len().min(data.blocks() * 512) } else { data.len() })
+    };
+    figures.bytes = files.into_iter().filter_map(bytes).sum();
     Ok(Some(figures))
 }
 

@@ -95,7 +95,8 @@ impl Checks<'_> {
 
     /// What can be had back of an inode without a record; `None`: nothing.
     fn rebuild(&self, ino: Ino, said: Option<Kind>) -> (String, Option<Fix>) {
-        let file = self.state.newest_file(ino);
+        // What is only a part of the content must not pass for all of it.
+        let file = self.state.newest_file(ino).filter(|id| !self.state.may_be_partial(*id));
         let data = file.map(|id| Body::File { generation: id.generation, content: FileContent::Data { origin: None } });
         let put = |record| Some(Fix::PutInode(ino, Box::new(record)));
         if let Ok(Some(inode)) = self.base.inode(ino) {

@@ -6,7 +6,7 @@ use super::state::State;
 use super::tree::Census;
 use super::{Host, Progress};
 use crate::format::Ino;
-use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord};
+use crate::layer::{BlobRef, Body, CHUNK_BLOCKS, DataId, FileContent, InodeRecord, Space};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +66,7 @@ fn look_at(store: &Store, blob: &BlobRef, hash: bool) -> Option<Wrong> {
 fn blob_of(record: &InodeRecord) -> Option<(BlobRef, bool)> {
     match record.body {
         Body::File { content: FileContent::Blob(blob), .. } => Some((blob, true)),
+        Body::File { content: FileContent::Partial(partial), .. } => Some((partial.blob, true)),
         Body::File { content: FileContent::Data { origin: Some(blob) }, .. } => Some((blob, false)),
         _ => None,
     }
@@ -87,6 +88,7 @@ pub(super) fn check(state: &State, census: &Census, blobs: &Blobs) -> Vec<Found>
             found.extend(data_problem(&told, state, DataId { ino, generation }, origin));
         }
     }
+    check_blocks(state, census, &mut found);
     if state.closed {
         for id in strays(state) {
             let what = format!("no record names the data file {}", file_text(id));
@@ -99,6 +101,40 @@ pub(super) fn check(state: &State, census: &Census, blobs: &Blobs) -> Vec<Found>
         Found::new(Code::ForeignFile, what).mend("none: it is left alone", [])
     }));
     found
+}
+
+/// Blocks that files hold of partial content.
+fn check_blocks(state: &State, census: &Census, found: &mut Vec<Found>) {
+    for (key, blocks) in &state.chunks {
+        let remove = || [Fix::RemoveKey(Space::Meta, key.clone())];
+        let Some((id, number)) = blocks.of else {
+            let told = Found::new(Code::BadKey, format!("the key {} is none of blocks", key.escape_ascii()));
+            found.push(told.mend("remove it", remove()));
+            continue;
+        };
+        let told = |code, what: String| Found::new(code, what).of(id.ino).at(census.path(id.ino));
+        let record = state.inodes.get(&id.ino);
+        let is_partial =
+            record.and_then(InodeRecord::partial).is_some_and(|(generation, _)| generation == id.generation);
+        match &blocks.chunk {
+            // Recovery forgets them, and a record that can't be read may be of them.
+            _ if !is_partial && (!state.closed || state.bad_inodes.contains_key(&id.ino)) => {}
+            _ if !is_partial => {
+                let what =
+                    format!("blocks are told of its data file {}, which is no part of its content", file_text(id));
+                found.push(told(Code::BlocksStray, what).mend("forget them", remove()));
+            }
+            Err(why) => {
+                let what =
+                    format!("which blocks from {} on its data file has: {why}", u64::from(number) * CHUNK_BLOCKS);
+                let repair =
+                    "take those for the file's in which there is anything; holes made in it are as they were before";
+                let fixes = blocks.guess.is_some().then(|| Fix::GuessBlocks(key.clone()));
+                found.push(told(Code::BadBlocks, what).mend(repair, fixes));
+            }
+            Ok(_) => {}
+        }
+    }
 }
 
 fn blob_problem(

@@ -7,7 +7,7 @@ use super::content::strays;
 use super::problem::{Fix, Found, Problem};
 use super::state::State;
 use crate::format::{Ino, Kind, NameBuf};
-use crate::layer::{Body, Child, DataId, InodeRecord, NameRecord, Space};
+use crate::layer::{Body, Child, Chunk, DataId, InodeRecord, NameRecord, Space};
 use crate::vfs::Base;
 use std::collections::BTreeSet;
 
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) inodes: BTreeSet<Ino>,
     pub(super) names: BTreeSet<(Ino, NameBuf)>,
     pub(super) keys: Vec<(Space, Box<[u8]>)>,
+    /// Blocks that are told anew.
+    pub(super) chunks: Vec<(Box<[u8]>, Chunk)>,
     pub(super) reserve: bool,
     pub(super) set_aside: Vec<DataId>,
     pub(super) create: Vec<DataId>,
@@ -59,7 +61,11 @@ pub(super) fn plan(checker: &mut Checker<'_>, state: &mut State, mut found: Vec<
 impl Plan {
     /// Whether the database changes.
     pub(super) fn changes_records(&self) -> bool {
-        self.reserve || !self.inodes.is_empty() || !self.names.is_empty() || !self.keys.is_empty()
+        self.reserve
+            || !self.inodes.is_empty()
+            || !self.names.is_empty()
+            || !self.keys.is_empty()
+            || !self.chunks.is_empty()
     }
 
     fn apply(&mut self, base: &Base, state: &mut State, fix: &Fix) {
@@ -87,7 +93,16 @@ impl Plan {
             }
             Fix::RemoveKey(space, key) => {
                 state.bad_keys.retain(|bad| bad != &(*space, key.clone()));
+                state.chunks.remove(key);
                 self.keys.push((*space, key.clone()));
+            }
+            Fix::GuessBlocks(key) => {
+                if let Some(blocks) = state.chunks.get_mut(key)
+                    && let Some(guess) = blocks.guess.take()
+                {
+                    blocks.chunk = Ok(guess.clone());
+                    self.chunks.push((key.clone(), guess));
+                }
             }
             Fix::Reserve(mark) => {
                 state.reserved = state.reserved.max(*mark);

@@ -63,6 +63,10 @@ pub enum Code {
     DataMissing,
     /// Something else than a file is where a data file should be.
     DataNotFile,
+    /// Blocks of partial content that can't be decoded.
+    BadBlocks,
+    /// Blocks of a file whose content isn't partial.
+    BlocksStray,
     /// A data file that no record names.
     DataStray,
     /// Something in the folder of data files that isn't named as one. A note, no damage.
@@ -92,6 +96,7 @@ impl Code {
             Self::Unreachable | Self::KindChanged | Self::BadTarget => 5,
             Self::ParentDiffers | Self::LinksDiffer | Self::SubdirsDiffer | Self::Orphan | Self::BadAcl => 6,
             Self::DataMissing | Self::DataNotFile | Self::DataStray | Self::ForeignFile => 7,
+            Self::BadBlocks | Self::BlocksStray => 7,
             Self::BlobMissing | Self::BlobDamaged | Self::OriginMissing => 7,
         }
     }
@@ -118,6 +123,8 @@ pub(super) enum Fix {
     /// A new sequence number for a name.
     Resequence(Ino, NameBuf),
     RemoveKey(Space, Box<[u8]>),
+    /// The blocks that were guessed are held.
+    GuessBlocks(Box<[u8]>),
     /// No number below this is given out again.
     Reserve(u64),
     /// A name in `lost+found`.

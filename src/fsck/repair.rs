@@ -9,7 +9,7 @@ use super::content::file_text;
 use super::plan::Plan;
 use super::problem::Report;
 use super::state::State;
-use crate::layer::{DataDir, DataId, Inspected, Layer};
+use crate::layer::{DataDir, DataId, Inspected, Layer, Space};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,9 @@ fn write(layer: &Path, state: &State, plan: &Plan) -> Result<(), FsckError> {
     }
     for (space, key) in &plan.keys {
         batch.remove_raw(*space, key);
+    }
+    for (key, chunk) in &plan.chunks {
+        batch.put_raw(Space::Meta, key, &chunk.encode());
     }
     if plan.reserve {
         Inspected::put_reserved(&mut batch, state.reserved);

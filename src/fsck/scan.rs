@@ -7,14 +7,18 @@
 
 use super::FsckError;
 use super::problem::Found;
-use super::state::{BadName, State};
+use super::state::{BadName, Blocks, State};
 use crate::format::{Ino, NameBuf};
 use crate::layer::memory::Memory;
-use crate::layer::{DataDir, InodeRecord, Inspected, LayerError, Listed, NameRecord, Space};
+use crate::layer::{
+    CHUNK_BLOCKS, Chunk, DataDir, DataId, InodeRecord, Inspected, LayerError, Listed, NameRecord, Partial, Space,
+    parse_chunk_key,
+};
+use crate::sys::sparse;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The name of the threads that call the database library: their panics are told as findings.
@@ -153,6 +157,11 @@ fn read(folder: &Path, layer: &Path) -> Result<State, LayerError> {
     state.names = names.names;
     state.bad_names = names.bad_names;
     state.bad_keys.extend(names.bad_keys);
+    inspected.each_chunk(|key, value| {
+        let blocks = Blocks { of: parse_chunk_key(key), chunk: Chunk::decode(value), guess: None };
+        state.chunks.insert(key.into(), blocks);
+    })?;
+    state.knows_partial = inspected.knows_partial;
     state.closed = inspected.closed;
     state.power_cut = inspected.power_cut;
     state.journal_damaged = inspected.damaged;
@@ -202,8 +211,11 @@ fn list_files(layer: &Path, state: &mut State) -> Result<(), FsckError> {
         match listed {
             Listed::Foreign(path) => state.foreign.push(path),
             Listed::Data(id) => {
-                let is_file = data.metadata(id)?.is_file();
-                if is_file {
+                let metadata = data.metadata(id)?;
+                if metadata.blocks() * 512 < metadata.len() {
+                    state.sparse.insert(id);
+                }
+                if metadata.is_file() {
                     state.files.insert(id)
                 } else {
                     state.no_files.insert(id)
@@ -212,5 +224,31 @@ fn list_files(layer: &Path, state: &mut State) -> Result<(), FsckError> {
         }
         Ok(())
     })?;
+    guess_blocks(&data, state);
     Ok(())
+}
+
+/// Finds out which blocks may be held where the layer can't tell: those in which the data file has anything.
+fn guess_blocks(data: &DataDir, state: &mut State) {
+    for blocks in state.chunks.values_mut().filter(|blocks| blocks.chunk.is_err()) {
+        let Some((id, number)) = blocks.of else { continue };
+        let partial = state.inodes.get(&id.ino).and_then(InodeRecord::partial);
+        let Some((_, partial)) = partial.filter(|(generation, _)| *generation == id.generation) else { continue };
+        blocks.guess = held_by_data(data, id, number, partial).ok();
+    }
+}
+
+fn held_by_data(data: &DataDir, id: DataId, number: u32, partial: Partial) -> io::Result<Chunk> {
+    let file = fs::File::open(data.file_path(id))?;
+    let mut chunk = Chunk::default();
+    for index in 0..CHUNK_BLOCKS {
+        let from = (u64::from(number) * CHUNK_BLOCKS + index) << partial.shift;
+        let Some(found) = sparse::data(&file, from)? else { break };
+        if found < from + (1 << partial.shift) {
+            chunk.hold(index);
+        }
+    }
+    // What the file has on disk is there.
+    chunk.settle(&chunk.clone());
+    Ok(chunk)
 }

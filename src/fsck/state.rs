@@ -2,7 +2,7 @@
 
 use super::problem::Recovery;
 use crate::format::{Ino, Kind, NameBuf};
-use crate::layer::{BadRecord, Child, DataId, InodeRecord, NameRecord, Space, foretell};
+use crate::layer::{BadRecord, Child, Chunk, DataId, InodeRecord, NameRecord, Space, foretell};
 use crate::vfs::{Base, BaseInode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,6 +13,16 @@ pub(super) struct BadName {
     pub(super) dir: Ino,
     pub(super) name: NameBuf,
     pub(super) why: BadRecord,
+}
+
+/// What a key of blocks says.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    /// Whose, and which chunk of them; `None` when the key is none.
+    pub(super) of: Option<(DataId, u32)>,
+    pub(super) chunk: Result<Chunk, BadRecord>,
+    /// For one that can't be decoded: the blocks in which the data file has anything.
+    pub(super) guess: Option<Chunk>,
 }
 
 /// All that a layer says, and its data files.
@@ -39,7 +49,13 @@ pub(super) struct State {
     pub(super) cut: u64,
     /// Whether there were such bytes, or damage, when it was read: it is there until the database itself is opened.
     pub(super) was_cut: bool,
+    /// Blocks of partial content, by key.
+    pub(super) chunks: BTreeMap<Box<[u8]>, Blocks>,
+    /// Whether a data file may be only a part of its content.
+    pub(super) knows_partial: bool,
     pub(super) files: BTreeSet<DataId>,
+    /// Those with holes.
+    pub(super) sparse: BTreeSet<DataId>,
     /// What is named as a data file and is none.
     pub(super) no_files: BTreeSet<DataId>,
     /// What isn't named as a data file.
@@ -50,7 +66,8 @@ impl State {
     /// Records read.
     pub(super) fn len(&self) -> u64 {
         let names: usize = self.names.values().map(BTreeMap::len).sum();
-        (self.inodes.len() + names + self.bad_inodes.len() + self.bad_names.len() + self.bad_keys.len()) as u64
+        let bad = self.bad_inodes.len() + self.bad_names.len() + self.bad_keys.len();
+        (self.inodes.len() + names + self.chunks.len() + bad) as u64
     }
 
     /// What opening the layer would mend; `None` when it was closed in good order.
@@ -104,6 +121,12 @@ impl State {
         let first = DataId { ino, generation: 0 };
         let last = DataId { ino, generation: u32::MAX };
         self.files.range(first..=last).next_back().copied()
+    }
+
+    /// Whether the data file may be only a part of its content, as far as can be told without its record.
+    pub(super) fn may_be_partial(&self, id: DataId) -> bool {
+        let has_blocks = || self.chunks.values().any(|blocks| blocks.of.is_some_and(|(of, _)| of == id));
+        (self.knows_partial && self.sparse.contains(&id)) || has_blocks()
     }
 
     /// A number that was never given out.

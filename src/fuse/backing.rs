@@ -59,7 +59,7 @@ impl From<ContentKey> for Key {
     fn from(content: ContentKey) -> Self {
         match content {
             ContentKey::Blob(digest) => Self::Blob(digest),
-            ContentKey::Data(ino, _) => Self::Data(ino),
+            ContentKey::Data(ino, _) | ContentKey::Partial(ino, _) => Self::Data(ino),
         }
     }
 }

@@ -51,6 +51,8 @@ pub(super) fn wish(opening: Opening) -> Wish {
         ContentKey::Blob(_) if opening.read_only_mount || large_or_run => Wish::Passthrough,
         ContentKey::Blob(_) => Wish::Cached,
         ContentKey::Data(..) => Wish::Passthrough,
+        // No host file has all of it.
+        ContentKey::Partial(..) => Wish::Cached,
     }
 }
 

@@ -1,6 +1,7 @@
 //! How to mount: what `mount` and `-o` can choose.
 
 use super::metrics::Metrics;
+use crate::vfs::Copying;
 use nix::mount::MsFlags;
 use nix::unistd::geteuid;
 use std::num::NonZeroUsize;
@@ -39,6 +40,8 @@ pub struct MountOptions {
     pub control: ControlAccess,
     /// Who does reads and writes.
     pub io: IoChoice,
+    /// How content is copied up.
+    pub copying: Copying,
     /// Threads that serve requests.
     pub threads: NonZeroUsize,
     /// Each thread has its own descriptor of the device.
@@ -79,6 +82,7 @@ impl MountOptions {
             allow_other: root,
             control: ControlAccess::Rw,
             io: IoChoice::Auto,
+            copying: Copying::Auto,
             threads: NonZeroUsize::new(4).expect("not zero"),
             clone_fd: false,
             suid: root,
@@ -124,6 +128,10 @@ impl MountOptions {
                 Some(("io", "auto")) => self.io = IoChoice::Auto,
                 Some(("io", "cached")) => self.io = IoChoice::Cached,
                 Some(("io", _)) => return bad("takes auto or cached"),
+                Some(("copy", "auto")) => self.copying = Copying::Auto,
+                Some(("copy", "whole")) => self.copying = Copying::Whole,
+                Some(("copy", "range")) => self.copying = Copying::Range,
+                Some(("copy", _)) => return bad("takes auto, whole or range"),
                 Some(("threads", number)) => match number.parse() {
                     Ok(threads) if threads <= NonZeroUsize::new(64).expect("not zero") => self.threads = threads,
                     _ => return bad("takes a number from 1 to 64"),
@@ -153,13 +161,13 @@ mod tests {
     #[test]
     fn options_are_known_refused_or_left_to_the_caller() {
         let mut options = MountOptions::new("debian");
-        for option in ["rw", "nosuid", "nodev", "ctl=ro", "io=cached", "threads=2", "defaults"] {
+        for option in ["rw", "nosuid", "nodev", "ctl=ro", "io=cached", "copy=range", "threads=2", "defaults"] {
             assert_eq!(options.apply(option), Ok(true), "{option}");
         }
         assert_eq!(options.flags(), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
         assert_eq!((options.control, options.io, options.threads.get()), (ControlAccess::Ro, IoChoice::Cached, 2));
         assert_eq!(options.apply("store=/x"), Ok(false));
-        for option in ["ctl=maybe", "threads=0", "threads=x", "threads=1000", "io="] {
+        for option in ["ctl=maybe", "threads=0", "threads=x", "threads=1000", "io=", "copy=some"] {
             assert!(options.apply(option).is_err(), "{option}");
         }
     }

@@ -75,6 +75,7 @@ impl Mounted {
         options: &MountOptions,
     ) -> Result<Self, MountError> {
         let mountpoint = check_mountpoint(mountpoint)?;
+        fs.copy_by(options.copying);
         // Before there is a mount that a signal could leave behind; what comes early waits.
         let signals = options.signals.then(catch_signals).transpose()?;
         let notifier = Arc::new(OnceLock::new());

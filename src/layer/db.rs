@@ -17,6 +17,8 @@
 //!
 //! Locking: `turn` by who commits, then `handles`: shared by every use, exclusive while the database is opened anew; `failed_at` is a leaf.
 
+use super::blocks::{self, Chunk};
+use super::data::DataId;
 use super::error::LayerError;
 use super::journal::{self, Witness};
 use super::mark::Mark;
@@ -26,6 +28,7 @@ use crate::format::{Ino, Name};
 use crate::sys::failure::{is_full, is_lost};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -172,6 +175,11 @@ impl Db {
             failed_at: Mutex::new(None),
             reopened: AtomicU64::new(0),
         })
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The open database; one that failed is opened anew first.
@@ -367,6 +375,37 @@ impl Db {
         Ok(())
     }
 
+    /// A chunk of the blocks of a partial file; `None`: none of them are held.
+    pub fn chunk(&self, id: DataId, chunk: u32) -> Result<Option<Chunk>, LayerError> {
+        let value = self.handles()?.meta.get(blocks::chunk_key(id, chunk)).map_err(|e| self.failed(e))?;
+        value.map(|bytes| Chunk::decode(&bytes).map_err(|e| self.bad(id.ino, e))).transpose()
+    }
+
+    /// All chunks of the blocks of a partial file.
+    pub fn chunks(&self, id: DataId) -> Result<BTreeMap<u32, Chunk>, LayerError> {
+        let mut all = BTreeMap::new();
+        for guard in self.handles()?.meta.prefix(blocks::prefix_of(id)) {
+            let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            let (_, chunk) = blocks::parse_key(&key).ok_or_else(|| self.bad(id.ino, BadRecord::Damaged("blocks")))?;
+            all.insert(chunk, Chunk::decode(&value).map_err(|e| self.bad(id.ino, e))?);
+        }
+        Ok(all)
+    }
+
+    /// Visits every chunk of blocks as bytes, also those that make no sense.
+    pub fn each_chunk(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), LayerError> {
+        for guard in self.handles()?.meta.prefix(blocks::prefix_of_all()) {
+            let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            visit(&key, &value);
+        }
+        Ok(())
+    }
+
+    fn chunk_keys(&self, prefix: Vec<u8>) -> Result<Vec<Box<[u8]>>, LayerError> {
+        let keys = self.handles()?.meta.prefix(prefix).map(|guard| guard.key().map(|key| (*key).into()));
+        keys.collect::<fjall::Result<_>>().map_err(|e| self.failed(e))
+    }
+
     /// Visits every key of a keyspace with its value as bytes, also those that make no sense as records.
     pub fn each_raw(&self, space: Space, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), LayerError> {
         for guard in self.handles()?.space(space).iter() {
@@ -542,6 +581,25 @@ impl Batch<'_> {
     /// Removes the record of `ino`.
     pub fn remove_inode(&mut self, ino: Ino) {
         self.remove(Space::Inodes, &inode_key(ino));
+    }
+
+    /// Sets what is held of a chunk of a partial file.
+    pub fn put_chunk(&mut self, id: DataId, number: u32, chunk: &Chunk) {
+        self.put(Space::Meta, &blocks::chunk_key(id, number), chunk.encode());
+    }
+
+    /// Forgets the blocks of a data file that is partial content no more.
+    pub fn remove_chunks(&mut self, id: DataId) -> Result<(), LayerError> {
+        let keys = self.db.chunk_keys(blocks::prefix_of(id))?;
+        keys.iter().for_each(|key| self.remove(Space::Meta, key));
+        Ok(())
+    }
+
+    /// Forgets the blocks of all data files that the inode ever had.
+    pub fn remove_chunks_of(&mut self, ino: Ino) -> Result<(), LayerError> {
+        let keys = self.db.chunk_keys(blocks::prefix_of_ino(ino))?;
+        keys.iter().for_each(|key| self.remove(Space::Meta, key));
+        Ok(())
     }
 
     /// Sets what `name` in `parent` means.

@@ -3,7 +3,9 @@
 //! Opening the database changes its files all the same (a torn end of the journal is cut off), so who must change nothing looks at a copy.
 
 use super::db::{Db, Space};
-use super::{FORMAT, KEY_CLEAN, KEY_FORMAT, KEY_RESERVED, LayerError, instance, journal, making, mark};
+use super::{
+    FORMAT_PARTIAL, KEY_CLEAN, KEY_FORMAT, KEY_RESERVED, LayerError, check_format, instance, journal, making, mark,
+};
 use std::path::Path;
 
 /// The database of a layer, and what it says of the layer as a whole.
@@ -18,6 +20,8 @@ pub struct Inspected {
     pub damaged: bool,
     /// How many batches aren't there that no crash takes: [`super::Layer::open`] refuses that too.
     pub missing: u64,
+    /// Whether it may have content that is only partly in its data files.
+    pub knows_partial: bool,
     /// The first number that was never given out.
     pub reserved: u64,
 }
@@ -35,12 +39,11 @@ impl Inspected {
         let db = making::open_db(path, layer)?;
         let missing = db.missing(least).unwrap_or(0);
         let found = db.meta_number(KEY_FORMAT)?;
-        if let Some(found) = found.filter(|&found| found != FORMAT) {
-            return Err(LayerError::Version { path: path.to_owned(), found, known: FORMAT });
-        }
+        check_format(path, found)?;
         let closed = found.is_none() || db.meta_number(KEY_CLEAN)? == Some(1);
         let reserved = db.meta_number(KEY_RESERVED)?.unwrap_or(1);
-        Ok(Self { db, closed, power_cut, damaged, missing, reserved })
+        let knows_partial = found == Some(FORMAT_PARTIAL);
+        Ok(Self { db, closed, power_cut, damaged, missing, knows_partial, reserved })
     }
 
     /// The database.
@@ -61,6 +64,11 @@ impl Inspected {
     /// Visits every name record as bytes.
     pub fn each_name(&self, visit: impl FnMut(&[u8], &[u8])) -> Result<(), LayerError> {
         self.db.each_raw(Space::Names, visit)
+    }
+
+    /// Visits every chunk of blocks of partial content as bytes.
+    pub fn each_chunk(&self, visit: impl FnMut(&[u8], &[u8])) -> Result<(), LayerError> {
+        self.db.each_chunk(visit)
     }
 
     /// In `batch`, sets the first number that was never given out.

@@ -19,6 +19,7 @@
 //! record names are removed; after a power cut, files whose copy-up was not yet known to be on disk go back to the blob that they came from
 //! (recovery).
 
+mod blocks;
 mod data;
 mod db;
 mod error;
@@ -32,26 +33,40 @@ mod record;
 mod recovery;
 mod reserve;
 
+pub use blocks::{CHUNK_BLOCKS, Chunk, parse_key as parse_chunk_key};
 pub use data::{DataDir, DataId, Listed};
 pub use db::{Batch, Db, Space};
 pub use error::{LayerError, Part};
 pub use inspect::Inspected;
-pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord};
+pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord, Partial};
 pub use recovery::{Recovered, foretell};
 
 use crate::format::Ino;
 use crate::locks::Mutex;
 use crate::sys::failure::is_full;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Of a layer that has never had partial content.
 const FORMAT: u64 = 1;
+/// Of one that has or had: a program that doesn't know of it takes the data files for whole.
+const FORMAT_PARTIAL: u64 = 2;
 /// Numbers reserved at a time: a crash wastes at most so many.
 const BLOCK: u64 = 1024;
 
 const KEY_FORMAT: &str = "format";
 const KEY_RESERVED: &str = "reserved";
 const KEY_CLEAN: &str = "clean";
+
+/// Refuses a layer of a format that this program doesn't know.
+fn check_format(path: &Path, found: Option<u64>) -> Result<(), LayerError> {
+    match found {
+        Some(found) if ![FORMAT, FORMAT_PARTIAL].contains(&found) => {
+            Err(LayerError::Version { path: path.to_owned(), found, known: FORMAT_PARTIAL })
+        }
+        _ => Ok(()),
+    }
+}
 
 /// An open layer.
 #[derive(Debug)]
@@ -63,6 +78,8 @@ pub struct Layer {
     reserved: Mutex<u64>,
     recovered: Recovered,
     unsettled: Vec<DataId>,
+    /// The layer's format is the one with partial content.
+    knows_partial: AtomicBool,
 }
 
 impl Layer {
@@ -79,9 +96,7 @@ impl Layer {
         }
         let data = DataDir::open(path.join("data"))?;
         let found = db.meta_number(KEY_FORMAT)?;
-        if let Some(found) = found.filter(|&found| found != FORMAT) {
-            return Err(LayerError::Version { path: path.to_owned(), found, known: FORMAT });
-        }
+        check_format(path, found)?;
         let was_clean = found.is_none() || db.meta_number(KEY_CLEAN)? == Some(1);
         let (mut recovered, mut unsettled) = (Recovered::default(), Vec::new());
         if !was_clean {
@@ -100,12 +115,13 @@ impl Layer {
             reserved: Mutex::new(first),
             recovered,
             unsettled,
+            knows_partial: AtomicBool::new(found == Some(FORMAT_PARTIAL)),
         };
         // It must be known that the layer is in use, or the next opening wouldn't recover it: so from the reserve on a full disk. What is known
         // already needs no room.
         if was_clean {
             let mut batch = layer.db.freeing_batch();
-            batch.put_number(KEY_FORMAT, FORMAT);
+            batch.put_number(KEY_FORMAT, found.unwrap_or(FORMAT));
             batch.put_number(KEY_CLEAN, 0);
             batch.commit()?;
         }
@@ -143,6 +159,17 @@ impl Layer {
     /// Copy-ups of an earlier use that aren't known to be on disk yet.
     pub fn unsettled(&self) -> &[DataId] {
         &self.unsettled
+    }
+
+    /// Commits a batch that brings partial content: from then on the layer is of the format that has it.
+    pub fn commit_partial(&self, mut batch: Batch<'_>) -> Result<(), LayerError> {
+        if self.knows_partial.load(Ordering::Acquire) {
+            return batch.commit();
+        }
+        batch.put_number(KEY_FORMAT, FORMAT_PARTIAL);
+        batch.commit()?;
+        self.knows_partial.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// A number that was never given out before.

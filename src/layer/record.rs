@@ -7,13 +7,19 @@
 //! names    key   directory's number, u64 big-endian │ name bytes
 //!          value tag u8: 0 removed │ 1 child: number u64, kind u8, sequence u64
 //! ```
-//! Body of a file: generation u32, tag u8: 0 blob (digest 32, size u64) │ 1 data │ 2 data with origin (digest 32, size u64) │ 3 sealed;
+//! Body of a file: generation u32, tag u8: 0 blob (digest 32, size u64) │ 1 data │ 2 data with origin (digest 32, size u64) │ 3 sealed
+//! │ 4 partial (digest 32, size u64, visible u64, shift u8, settled u8), in version 2 only and there alone;
 //! of a directory: parent u64, subdirectories u32; of a symlink: length u16 and target; of a device: major u32,
 //! minor u32. Xattrs: count u16, then name length u8, value length u32, name, value, each. All but keys little-endian.
 
 use crate::format::{Device, Digest, Ino, Kind, Meta, Mode, Timestamp, Xattrs};
 
+/// Of every record but those with partial content.
 const VERSION: u8 = 1;
+/// Of records with partial content, which a program that knows version 1 alone must not take for anything else.
+const VERSION_PARTIAL: u8 = 2;
+/// Exponents of block sizes of partial content: 4 KiB to 1 GiB.
+const SHIFTS: std::ops::RangeInclusive<u8> = 12..=30;
 
 /// A blob and its length.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -22,6 +28,22 @@ pub struct BlobRef {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+}
+
+/// Content that is in a data file block by block, and elsewhere in the blob that it was copied up from.
+///
+/// A byte is the blob's when it lies below `visible` in a block that the data file doesn't hold (`blocks`); any other is the data file's. Length
+/// and mtime are the data file's. Nothing but this program writes it, so what is held is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Partial {
+    /// Where bytes come from that aren't held.
+    pub blob: BlobRef,
+    /// Up to where the blob is seen: the shortest length that the file has had and grown from, at most the blob's.
+    pub visible: u64,
+    /// The size of a block is 2 to the power of this.
+    pub shift: u8,
+    /// The data file is known to be on disk. Until then, a power cut takes the file back to the blob.
+    pub settled: bool,
 }
 
 /// Where the bytes of a regular file are.
@@ -38,6 +60,8 @@ pub enum FileContent {
     /// In the data file, which a snapshot is taking into the store and nothing writes any more: its mtime is the record's, and a write
     /// copies it up to the next generation.
     Sealed,
+    /// In the data file and in a blob.
+    Partial(Partial),
 }
 
 /// What an inode has by its type.
@@ -123,7 +147,7 @@ pub struct Child {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     /// A version from the future.
-    #[error("record version {0}, this program reads version {VERSION}")]
+    #[error("record version {0}, this program reads versions {VERSION} and {VERSION_PARTIAL}")]
     Version(u8),
     /// Something else.
     #[error("a damaged record ({0})")]
@@ -219,7 +243,15 @@ impl InodeRecord {
     /// Its data file's generation, when its content is in one.
     pub fn data_generation(&self) -> Option<u32> {
         match self.body {
-            Body::File { generation, content: FileContent::Data { .. } | FileContent::Sealed } => Some(generation),
+            Body::File { generation, content } if !matches!(content, FileContent::Blob(_)) => Some(generation),
+            _ => None,
+        }
+    }
+
+    /// Generation and content of a file that is partly in its data file.
+    pub fn partial(&self) -> Option<(u32, Partial)> {
+        match self.body {
+            Body::File { generation, content: FileContent::Partial(partial) } => Some((generation, partial)),
             _ => None,
         }
     }
@@ -232,7 +264,8 @@ impl InodeRecord {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        out.extend_from_slice(&[VERSION, kind_tag(self.kind())]);
+        let version = if self.partial().is_some() { VERSION_PARTIAL } else { VERSION };
+        out.extend_from_slice(&[version, kind_tag(self.kind())]);
         out.extend_from_slice(&self.meta.mode.bits().to_le_bytes());
         for field in [self.meta.uid, self.meta.gid, self.nlink] {
             out.extend_from_slice(&field.to_le_bytes());
@@ -262,11 +295,16 @@ impl InodeRecord {
                     FileContent::Data { origin: None } => (1, None),
                     FileContent::Data { origin: Some(blob) } => (2, Some(blob)),
                     FileContent::Sealed => (3, None),
+                    FileContent::Partial(Partial { blob, .. }) => (4, Some(blob)),
                 };
                 out.push(tag);
                 if let Some(blob) = blob {
                     out.extend_from_slice(blob.digest.as_bytes());
                     out.extend_from_slice(&blob.size.to_le_bytes());
+                }
+                if let FileContent::Partial(partial) = content {
+                    out.extend_from_slice(&partial.visible.to_le_bytes());
+                    out.extend_from_slice(&[partial.shift, u8::from(partial.settled)]);
                 }
             }
             Body::Dir { parent, subdirs } => {
@@ -289,7 +327,7 @@ impl InodeRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
         let mut reader = Reader(bytes);
         let version = reader.u8()?;
-        if version != VERSION {
+        if ![VERSION, VERSION_PARTIAL].contains(&version) {
             return Err(BadRecord::Version(version));
         }
         let kind = kind_from(reader.u8()?)?;
@@ -299,7 +337,9 @@ impl InodeRecord {
         let body = reader.body(kind)?;
         let xattrs = reader.xattrs()?;
         reader.end()?;
-        Ok(Self { meta: Meta { mode, uid, gid, mtime, xattrs }, nlink, atime, ctime, body })
+        let record = Self { meta: Meta { mode, uid, gid, mtime, xattrs }, nlink, atime, ctime, body };
+        let is_partial = record.partial().is_some();
+        if is_partial == (version == VERSION_PARTIAL) { Ok(record) } else { Err(BadRecord::Damaged("version")) }
     }
 }
 
@@ -344,6 +384,19 @@ impl<'a> Reader<'a> {
         Ok(BlobRef { digest: Digest::from_bytes(self.array()?), size: self.u64()? })
     }
 
+    fn partial(&mut self) -> Result<Partial, BadRecord> {
+        let (blob, visible, shift) = (self.blob()?, self.u64()?, self.u8()?);
+        let settled = match self.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(BadRecord::Damaged("settled")),
+        };
+        if visible > blob.size || !SHIFTS.contains(&shift) {
+            return Err(BadRecord::Damaged("partial content"));
+        }
+        Ok(Partial { blob, visible, shift, settled })
+    }
+
     fn device(&mut self) -> Result<Device, BadRecord> {
         Ok(Device { major: self.u32()?, minor: self.u32()? })
     }
@@ -357,6 +410,7 @@ impl<'a> Reader<'a> {
                     1 => FileContent::Data { origin: None },
                     2 => FileContent::Data { origin: Some(self.blob()?) },
                     3 => FileContent::Sealed,
+                    4 => FileContent::Partial(self.partial()?),
                     _ => return Err(BadRecord::Damaged("content")),
                 },
             },
@@ -403,6 +457,13 @@ mod tests {
             (any::<u32>(), blob()).prop_map(|(generation, b)| Body::File { generation, content: FileContent::Blob(b) }),
             (any::<u32>(), proptest::option::of(blob()))
                 .prop_map(|(generation, origin)| Body::File { generation, content: FileContent::Data { origin } }),
+            (any::<u32>(), blob(), any::<u64>(), SHIFTS, any::<bool>()).prop_map(
+                |(generation, blob, part, shift, settled)| {
+                    let visible = part.checked_rem(blob.size).unwrap_or(0);
+                    let content = FileContent::Partial(Partial { blob, visible, shift, settled });
+                    Body::File { generation, content }
+                }
+            ),
             (any::<u64>(), any::<u32>()).prop_map(|(p, subdirs)| Body::Dir { parent: Ino(p), subdirs }),
             proptest::collection::vec(any::<u8>(), 1..4096).prop_map(|t| Body::Symlink(t.into())),
             device.clone().prop_map(Body::Char),

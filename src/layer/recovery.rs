@@ -7,6 +7,8 @@
 //! * A data file is removed after the record that named it is *durably* gone (`vfs::settle`): an older record that comes back finds its file.
 //! * A copy-up keeps its blob as `origin` until the copy was synced; one that has it after a power cut goes back to the blob.
 //! * A copy of content that isn't in the store (sealed by a snapshot) is synced before its record is written.
+//! * Of a file that was copied up by range, blocks that weren't synced go back to the blob one by one (`blocks`); what was held at all goes back
+//!   while the data file itself isn't known to be on disk.
 //! * Data files that no record names are removed after what this recovery found and changed is on disk.
 //!
 //! So what was synced is there, under a name that it had then or later; and of what wasn't, a file made new or written to may be older, shorter or
@@ -21,10 +23,11 @@
 //! at once (`auto_da_alloc`), so does a rename here (`vfs::namespace`), before its record is written. The journal is on disk with it only by a
 //! sync or later writing back, and on ext4 a sync commits the file's blocks and length too, its bytes first; on xfs it is likely, not certain.
 
+use super::blocks::{Chunk, parse_key};
 use super::data::{DataDir, DataId};
-use super::db::Db;
+use super::db::{Batch, Db, Space};
 use super::error::LayerError;
-use super::record::{Body, FileContent, InodeRecord};
+use super::record::{BadRecord, Body, FileContent, InodeRecord};
 use crate::format::Ino;
 use crate::sys::failure::is_full;
 use std::collections::{BTreeSet, HashSet};
@@ -66,6 +69,10 @@ fn judge(ino: Ino, record: InodeRecord, power_cut: bool, exists: impl Fn(DataId)
     let id = DataId { ino, generation: *generation };
     let origin = match content {
         FileContent::Blob(_) => return Verdict::Keep(None),
+        FileContent::Partial(partial) if partial.settled && exists(id) => return Verdict::Keep(Some(id)),
+        // It was on disk, so no power cut explains that it isn't.
+        FileContent::Partial(partial) if partial.settled => return Verdict::Missing,
+        FileContent::Partial(partial) => &Some(partial.blob),
         FileContent::Sealed => &None,
         FileContent::Data { origin } => origin,
     };
@@ -89,10 +96,18 @@ pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<(Recovered, V
     let mut wanted = HashSet::new();
     let mut empty = Vec::new();
     let mut missing = 0;
+    let mut partial = HashSet::new();
     let mut batch = db.freeing_batch();
-    db.each_inode(|ino, record| match judge(ino, record, power_cut, |id| data.metadata(id).is_ok()) {
-        Verdict::Keep(id) => wanted.extend(id),
+    let mut note = |ino, record: &InodeRecord| {
+        partial.extend(record.partial().map(|(generation, _)| DataId { ino, generation }));
+    };
+    db.each_inode(|ino, record| match judge(ino, record.clone(), power_cut, |id| data.metadata(id).is_ok()) {
+        Verdict::Keep(id) => {
+            note(ino, &record);
+            wanted.extend(id);
+        }
         Verdict::Unsettled(id) => {
+            note(ino, &record);
             wanted.insert(id);
             unsettled.push(id);
         }
@@ -118,6 +133,7 @@ pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<(Recovered, V
     for id in empty {
         data.create(id)?;
     }
+    unsettled.extend(recover_blocks(db, &mut batch, &partial, power_cut)?);
     match batch.commit() {
         // Inodes without names can wait for the next opening, and what follows may make room for that.
         Err(error) if report.reverted == 0 && error.io().is_some_and(is_full) => {
@@ -129,6 +145,38 @@ pub fn recover(db: &Db, data: &DataDir, power_cut: bool) -> Result<(Recovered, V
     db.persist()?;
     report.stray_files = data.sweep(|id| wanted.contains(&id))?;
     Ok((report, unsettled))
+}
+
+/// Blocks of files that are no more partial, or never were, are forgotten; after a power cut, so are blocks that weren't known to be on disk:
+/// they are the blob's again. Returns the files with blocks that aren't known to be on disk still.
+fn recover_blocks(
+    db: &Db,
+    batch: &mut Batch<'_>,
+    partial: &HashSet<DataId>,
+    power_cut: bool,
+) -> Result<BTreeSet<DataId>, LayerError> {
+    let mut unsettled = BTreeSet::new();
+    let mut bad = None;
+    db.each_chunk(|key, value| match (parse_key(key), Chunk::decode(value)) {
+        (Some((id, _)), _) if !partial.contains(&id) => batch.remove_raw(Space::Meta, key),
+        (Some((id, number)), Ok(mut chunk)) if !chunk.is_settled() => {
+            if power_cut {
+                chunk.drop_unsettled();
+                batch.put_chunk(id, number, &chunk);
+            } else {
+                unsettled.insert(id);
+            }
+        }
+        (Some(_), Ok(_)) => {}
+        (id, why) => {
+            bad = Some((id.map_or(Ino(0), |(id, _)| id.ino), why.err().unwrap_or(BadRecord::Damaged("blocks"))));
+        }
+    })?;
+    match bad {
+        // What it can't be told of which blocks are whose, a power cut may have made worse.
+        Some((ino, source)) if power_cut => Err(LayerError::Record { path: db.path().to_owned(), ino, source }),
+        _ => Ok(unsettled),
+    }
 }
 
 /// What [`recover`] would mend, told without changing anything. `files`: the data files that are there.

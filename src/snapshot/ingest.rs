@@ -17,7 +17,7 @@ const PARALLEL_FILES: usize = 16;
 pub struct Ingested {
     /// Every dirty file's blob.
     pub blobs: HashMap<DataId, BlobRef>,
-    /// Those whose data file is sealed, and may become clean.
+    /// Those whose content is held still, and may become clean.
     pub sealed: HashMap<DataId, BlobRef>,
     /// Blobs that the store didn't have.
     pub new_blobs: u64,
@@ -59,6 +59,7 @@ fn put(writer: &Writer, source: &Source) -> Result<Put, SnapshotError> {
     writer.check()?;
     Ok(match source {
         Source::Sealed(path) => writer.adopt(path, writer.hash(path)?)?,
+        Source::Partial(parts) => writer.put_reader(&mut parts.reader())?,
         Source::Copy(file) => writer.put_file(file, Path::new("the copy of a file that is being written"))?,
     })
 }
@@ -67,7 +68,7 @@ impl Ingested {
     fn add(&mut self, id: DataId, source: &Source, put: Put) {
         let blob = BlobRef { digest: put.digest, size: put.size };
         self.blobs.insert(id, blob);
-        if matches!(source, Source::Sealed(_)) {
+        if matches!(source, Source::Sealed(_) | Source::Partial(_)) {
             self.sealed.insert(id, blob);
         }
         if put.existed {

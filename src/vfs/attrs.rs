@@ -79,9 +79,14 @@ impl Fs {
             if let Some(size) = change.size {
                 self.make_data(ino, size)?;
             }
+            // Not under the lock, for blocks may have to be copied.
+            let cut = match change.size {
+                Some(size) => self.cut_partial(ino, None, size)?,
+                None => false,
+            };
             let _guard = upper.tree_lock.write();
             let mut record = self.record(ino)?;
-            if let Some(size) = change.size {
+            if let Some(size) = change.size.filter(|_| !cut) {
                 match record.body {
                     Body::File { generation, content: FileContent::Data { .. } } => {
                         self.cut(DataId { ino, generation }, size)?;
@@ -167,7 +172,9 @@ impl Fs {
 
     /// The mtime of dirty content lives in its data file, where writes by passthrough move it.
     fn set_data_mtime(&self, ino: Ino, record: &InodeRecord) -> Result<()> {
-        let Body::File { generation, content: FileContent::Data { .. } } = record.body else { return Ok(()) };
+        let Body::File { generation, content: FileContent::Data { .. } | FileContent::Partial(_) } = record.body else {
+            return Ok(());
+        };
         Ok(self.upper()?.layer.data().set_mtime(DataId { ino, generation }, record.meta.mtime)?)
     }
 }

@@ -1,7 +1,7 @@
 //! Clean content becomes dirty: the protocol, top-down.
 //!
 //! 1. hold the inode's copy lock, so that one thread copies;
-//! 2. make the new generation's data file and fill it, outside of `tree_lock`: names and attributes of other files go on;
+//! 2. make the new generation's data file and fill it, or for a large blob leave it empty (`partial`), outside of `tree_lock`: names and attributes of other files go on;
 //! 3. under `tree_lock`, commit the record that names it, and
 //! 4. switch the inode's open file to it, so that nobody opens the new content and gets the old one's host file.
 //!
@@ -13,8 +13,9 @@ use super::error::{Result, VfsError};
 use super::types::ContentKey;
 use super::{COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, Timestamp};
-use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord};
+use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, Partial};
 use crate::sys::copy::copy_prefix;
+use crate::sys::reflink::reflink;
 use std::fs::{File, FileTimes};
 
 /// What is copied.
@@ -23,6 +24,8 @@ struct Plan {
     to: DataId,
     origin: Option<BlobRef>,
     mtime: Timestamp,
+    /// Only the blob is named, and nothing copied.
+    partial: Option<Partial>,
 }
 
 impl Fs {
@@ -34,13 +37,13 @@ impl Fs {
 
     fn copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<()> {
         // Most files that are opened for writing are the layer's already; they don't wait for another's copy.
-        if self.plan_copy_up(ino)?.is_none() {
+        if self.plan_copy_up(upper, ino, keep)?.is_none() {
             return Ok(());
         }
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
-        let Some(plan) = self.plan_copy_up(ino)? else { return Ok(()) };
+        let Some(mut plan) = self.plan_copy_up(upper, ino, keep)? else { return Ok(()) };
         let file = upper.layer.data().create(plan.to)?;
-        let filled = self.fill(&plan, &file, keep);
+        let filled = self.fill(&mut plan, &file, keep);
         drop(file);
         match filled.and_then(|()| self.commit_copy_up(upper, ino, &plan)) {
             Ok(()) => {
@@ -57,7 +60,7 @@ impl Fs {
         }
     }
 
-    fn plan_copy_up(&self, ino: Ino) -> Result<Option<Plan>> {
+    fn plan_copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<Option<Plan>> {
         let _guard = self.read_lock();
         let record = self.record(ino)?;
         let Body::File { generation, content } = record.body else {
@@ -65,19 +68,22 @@ impl Fs {
         };
         let next = generation.checked_add(1).ok_or(VfsError::TooLarge)?;
         let to = DataId { ino, generation: next };
-        Ok(match content {
-            FileContent::Blob(blob) => {
-                Some(Plan { from: ContentKey::Blob(blob.digest), to, origin: Some(blob), mtime: record.meta.mtime })
-            }
-            FileContent::Data { .. } => None,
-            FileContent::Sealed => {
-                Some(Plan { from: ContentKey::Data(ino, generation), to, origin: None, mtime: record.meta.mtime })
-            }
-        })
+        let (from, origin, partial) = match content {
+            FileContent::Blob(blob) => (ContentKey::Blob(blob.digest), Some(blob), upper.by_range.partial(blob, keep)),
+            FileContent::Data { .. } | FileContent::Partial(_) => return Ok(None),
+            FileContent::Sealed => (ContentKey::Data(ino, generation), None, None),
+        };
+        Ok(Some(Plan { from, to, origin, mtime: record.meta.mtime, partial }))
     }
 
-    fn fill(&self, plan: &Plan, to: &File, keep: u64) -> Result<()> {
-        if keep > 0 {
+    fn fill(&self, plan: &mut Plan, to: &File, keep: u64) -> Result<()> {
+        if let Some(partial) = plan.partial {
+            if !self.shares(partial, to, keep)? {
+                to.set_len(partial.visible).map_err(VfsError::io("can't set the length of a file of the layer"))?;
+                return set_mtime(to, plan.mtime);
+            }
+            plan.partial = None;
+        } else if keep > 0 {
             let from = self.open_content(plan.from, plan.origin.map_or(0, |blob| blob.size))?;
             copy_prefix(&from, to, keep).map_err(VfsError::io("can't copy a file up into the layer"))?;
         }
@@ -90,6 +96,14 @@ impl Fs {
         Ok(())
     }
 
+    /// Makes the file share all extents of the blob, where that is asked for and can be.
+    fn shares(&self, partial: Partial, to: &File, keep: u64) -> Result<bool> {
+        if keep < partial.blob.size || !self.upper()?.by_range.prefers_reflinks() {
+            return Ok(false);
+        }
+        reflink(&self.open_blob(partial.blob)?, to).map_err(VfsError::io("can't copy a file up into the layer"))
+    }
+
     fn commit_copy_up(&self, upper: &Upper, ino: Ino, plan: &Plan) -> Result<()> {
         let _guard = upper.tree_lock.write();
         // Metadata may have changed since the plan; content can't have, for the copy lock is held.
@@ -98,23 +112,33 @@ impl Fs {
             let file = upper.layer.data().open_file(plan.to)?;
             set_mtime(&file, record.meta.mtime)?;
         }
-        let body = Body::File { generation: plan.to.generation, content: FileContent::Data { origin: plan.origin } };
+        let generation = plan.to.generation;
+        let content = plan.partial.map_or(FileContent::Data { origin: plan.origin }, FileContent::Partial);
         let mut batch = upper.layer.db().batch();
-        batch.put_inode(ino, &InodeRecord { body, ..record });
-        batch.commit()?;
-        self.open.switch(ino, ContentKey::Data(ino, plan.to.generation), 0);
+        batch.put_inode(ino, &InodeRecord { body: Body::File { generation, content }, ..record });
+        if plan.partial.is_some() {
+            // Generations begin anew when a repair forgets an inode of the base.
+            batch.remove_chunks_of(ino)?;
+            upper.layer.commit_partial(batch)?;
+            self.open.switch(ino, ContentKey::Partial(ino, generation), 0);
+        } else {
+            batch.commit()?;
+            self.open.switch(ino, ContentKey::Data(ino, generation), 0);
+        }
         Ok(())
     }
 
     fn settle_later(&self, upper: &Upper, plan: &Plan) {
         match plan.from {
             ContentKey::Blob(_) => upper.settling.copied(plan.to),
-            ContentKey::Data(ino, generation) => upper.doom(DataId { ino, generation }),
+            ContentKey::Data(ino, generation) | ContentKey::Partial(ino, generation) => {
+                upper.doom(DataId { ino, generation });
+            }
         }
     }
 }
 
-fn set_mtime(file: &File, mtime: Timestamp) -> Result<()> {
+pub(super) fn set_mtime(file: &File, mtime: Timestamp) -> Result<()> {
     let times = FileTimes::new().set_modified(mtime.into());
     file.set_times(times).map_err(VfsError::io("can't set the time of a file of the layer"))
 }
@@ -166,9 +190,9 @@ mod tests {
         let upper = fs.upper().unwrap();
 
         // As `make_data` does, with utimensat(2) in between.
-        let plan = fs.plan_copy_up(ino).unwrap().unwrap();
+        let mut plan = fs.plan_copy_up(upper, ino, u64::MAX).unwrap().unwrap();
         let file = upper.layer.data().create(plan.to).unwrap();
-        fs.fill(&plan, &file, u64::MAX).unwrap();
+        fs.fill(&mut plan, &file, u64::MAX).unwrap();
         let time = Timestamp::new(1_000_000_000, 5).unwrap();
         let change = SetAttr { mtime: Some(SetTime::To(time)), ..SetAttr::default() };
         fs.set_attr(Caller { uid: 0, gid: 0, pid: 0 }, ino, &change).unwrap();

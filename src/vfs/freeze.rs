@@ -10,15 +10,18 @@
 
 use super::error::{Result, VfsError};
 use super::node::times_of_dirty;
+use super::partial::{Run, View};
 use super::types::ContentKey;
 use super::{Base, COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, NameBuf};
-use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord};
+use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord, Partial};
 use crate::store::Course;
 use crate::sys::copy::copy_prefix_while;
 use crate::sys::lease;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,49 @@ pub enum Source {
     Sealed(PathBuf),
     /// A copy, for the file was open for writing.
     Copy(File),
+    /// Partial content, which is written to the next generation until the snapshot is taken.
+    Partial(Assembled),
+}
+
+/// Partial content at one instant.
+#[derive(Debug)]
+pub struct Assembled {
+    data: File,
+    blob: File,
+    view: View,
+    length: u64,
+}
+
+impl Assembled {
+    /// Reads it from its beginning.
+    pub fn reader(&self) -> impl Read + '_ {
+        let mut runs = self.view.runs(0, self.length);
+        runs.reverse();
+        AssembledReader { from: self, runs }
+    }
+}
+
+struct AssembledReader<'a> {
+    from: &'a Assembled,
+    /// What is left, last first.
+    runs: Vec<Run>,
+}
+
+impl Read for AssembledReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(run) = self.runs.last_mut() else { return Ok(0) };
+        let file = if run.remote { &self.from.blob } else { &self.from.data };
+        let want = buffer.len().min(usize::try_from(run.to - run.from).unwrap_or(usize::MAX));
+        let count = file.read_at(&mut buffer[..want], run.from)?;
+        if count == 0 && want > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        run.from += count as u64;
+        if run.from == run.to {
+            self.runs.pop();
+        }
+        Ok(count)
+    }
 }
 
 /// All that a layer says, at one instant.
@@ -78,6 +124,8 @@ impl Fs {
     }
 
     fn hold(&self, upper: &Upper, course: &Course) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
+        // Changes of partial content are over, or wait: it is left to the snapshot as it is.
+        let _partials = upper.partials.write();
         let _guard = upper.tree_lock.write();
         if !upper.frozen.lock().is_empty() {
             return Err(VfsError::Busy("another snapshot of this layer is being taken"));
@@ -105,6 +153,10 @@ impl Fs {
                 let metadata = upper.layer.data().metadata(id)?;
                 (record.meta.mtime, record.ctime) = times_of_dirty((record.meta.mtime, record.ctime), &metadata);
             }
+            if let Some((_, partial)) = record.partial() {
+                all.insert(id, Source::Partial(self.assemble(upper, id, partial)?));
+                continue;
+            }
             let is_written = !sealed && (written.contains(&ino) || is_written(upper, id)?);
             if is_written {
                 written.insert(ino);
@@ -125,6 +177,13 @@ impl Fs {
         batch.commit()?;
         upper.frozen.lock().extend(all.keys());
         Ok(all)
+    }
+
+    fn assemble(&self, upper: &Upper, id: DataId, partial: Partial) -> Result<Assembled> {
+        let data = upper.layer.data().open_to_read(id)?;
+        let length = data.metadata().map_err(VfsError::io("can't examine a file of the layer"))?.len();
+        let blob = self.open_blob(partial.blob)?;
+        Ok(Assembled { data, blob, view: upper.whole_view(id, partial)?, length })
     }
 
     fn copy_of(&self, upper: &Upper, id: DataId, course: &Course) -> Result<File> {
@@ -150,13 +209,23 @@ impl Fs {
         let mut switched = Vec::new();
         for (&id, &blob) in blobs {
             let Some(mut record) = upper.layer.db().inode(id.ino)? else { continue };
-            if let Body::File { generation, content: content @ FileContent::Sealed } = &mut record.body
-                && *generation == id.generation
-            {
-                *content = FileContent::Blob(blob);
-                batch.put_inode(id.ino, &record);
-                switched.push((id, blob));
+            let Body::File { generation, content } = &mut record.body else { continue };
+            if *generation != id.generation {
+                continue;
             }
+            match content {
+                FileContent::Sealed => *content = FileContent::Blob(blob),
+                FileContent::Partial(_) => {
+                    *content = FileContent::Blob(blob);
+                    // Its times were the data file's.
+                    let metadata = upper.layer.data().metadata(id)?;
+                    (record.meta.mtime, record.ctime) = times_of_dirty((record.meta.mtime, record.ctime), &metadata);
+                    batch.remove_chunks(id)?;
+                }
+                _ => continue,
+            }
+            batch.put_inode(id.ino, &record);
+            switched.push((id, blob));
         }
         batch.commit()?;
         for (id, blob) in switched {

@@ -7,6 +7,7 @@
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
 //! open      open files and handles                content   read, write, fallocate, seek, copy
 //! copy_up   clean content becomes dirty           freeze    what a snapshot needs
+//! partial   content of which the layer has only blocks
 //! sync      fsync, sync, closing                  settle    copies synced, removed content given back, in the background
 //! reclaim   inodes without a name                 totals    statfs
 //! ```
@@ -15,9 +16,10 @@
 //!
 //! Locking, outermost first
 //! 0. a pass of `settle`: held while copies are synced, by one thread at a time;
-//! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once;
-//! 2. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
-//! 3. `open`'s tables, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
+//! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once, and while partial content is changed;
+//! 2. `partials`: shared by changes of partial content, exclusive for the instant of a snapshot, and when it becomes ordinary;
+//! 3. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
+//! 4. `open`'s tables, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
 //!
 //! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
@@ -35,6 +37,7 @@ mod make;
 mod namespace;
 mod node;
 mod open;
+mod partial;
 mod reclaim;
 mod settle;
 mod sync;
@@ -48,7 +51,8 @@ pub use crate::format::Ino;
 pub use error::{Result, VfsError};
 pub use open::Opened;
 pub use types::{
-    Attr, Caller, ContentKey, HandleId, Listed, Make, OpenMode, RenameMode, Seek, SetAttr, SetTime, StatFs, XattrMode,
+    Attr, Caller, ContentKey, Copying, HandleId, Listed, Make, OpenMode, RenameMode, Seek, SetAttr, SetTime, StatFs,
+    XattrMode,
 };
 
 use crate::format::Digest;
@@ -69,7 +73,7 @@ const VIEWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 isn't zero");
 pub struct Fs {
     base: Base,
     upper: Option<Arc<Upper>>,
-    open: open::OpenTable,
+    open: Arc<open::OpenTable>,
     _settler: Option<settle::Settler>,
 }
 
@@ -77,8 +81,13 @@ pub struct Fs {
 #[derive(Debug)]
 struct Upper {
     layer: Layer,
+    /// What the filesystem has open.
+    open: Arc<open::OpenTable>,
     tree_lock: RwLock<()>,
     copy_locks: [Mutex<()>; COPY_STRIPES],
+    partials: RwLock<()>,
+    /// What is copied up by range.
+    by_range: partial::Threshold,
     views: Mutex<LruCache<Ino, Arc<dirs::DirView>>>,
     /// Data files that a snapshot is reading: a later write copies them up again.
     frozen: Mutex<HashSet<DataId>>,
@@ -90,15 +99,19 @@ struct Upper {
 impl Fs {
     /// A read-only filesystem over a manifest.
     pub fn read_only(store: &Store, manifest: Digest) -> Result<Self> {
-        Ok(Self { base: Base::open(store, manifest)?, upper: None, open: open::OpenTable::default(), _settler: None })
+        Ok(Self { base: Base::open(store, manifest)?, upper: None, open: Arc::default(), _settler: None })
     }
 
     /// A writable filesystem: `layer` on the manifest that it was made on.
     pub fn with_layer(store: &Store, manifest: Digest, layer: Layer) -> Result<Self> {
+        let open = Arc::<open::OpenTable>::default();
         let upper = Arc::new(Upper {
             layer,
+            open: Arc::clone(&open),
             tree_lock: RwLock::new(()),
             copy_locks: [const { Mutex::new(()) }; COPY_STRIPES],
+            partials: RwLock::new(()),
+            by_range: partial::Threshold::default(),
             views: Mutex::new(LruCache::new(VIEWS)),
             frozen: Mutex::new(HashSet::new()),
             forgotten: Mutex::new(HashSet::new()),
@@ -107,12 +120,19 @@ impl Fs {
         upper.layer.unsettled().iter().for_each(|id| upper.settling.copied(*id));
         let base = Base::open(store, manifest)?;
         let settler = Some(settle::Settler::start(&upper)?);
-        Ok(Self { base, upper: Some(upper), open: open::OpenTable::default(), _settler: settler })
+        Ok(Self { base, upper: Some(upper), open, _settler: settler })
     }
 
     /// Whether nothing can be changed.
     pub fn is_read_only(&self) -> bool {
         self.upper.is_none()
+    }
+
+    /// Chooses how content is copied up from now on. What was copied up by range stays so.
+    pub fn copy_by(&self, copying: Copying) {
+        if let Some(upper) = &self.upper {
+            upper.by_range.set(copying);
+        }
     }
 
     /// The base.

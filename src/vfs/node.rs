@@ -122,6 +122,11 @@ impl Fs {
                 };
                 fill_from_data(&metadata, times_too, &mut attr);
             }
+            Body::File { generation, content: FileContent::Partial(partial) } => {
+                let metadata = self.data_metadata(DataId { ino, generation: *generation })?;
+                fill_from_data(&metadata, true, &mut attr);
+                attr.blocks += self.remote_blocks(ino, *generation, *partial, attr.size)?;
+            }
             Body::Dir { subdirs, .. } => {
                 attr.nlink = if record.nlink == 0 { 0 } else { subdirs + 2 };
                 attr.size = DIR_BYTES;

@@ -12,7 +12,7 @@ use super::Fs;
 use super::error::{Result, VfsError};
 use super::types::{ContentKey, HandleId, OpenMode};
 use crate::format::Ino;
-use crate::layer::{Body, DataId, FileContent};
+use crate::layer::{BlobRef, Body, DataId, FileContent};
 use crate::locks::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -58,11 +58,13 @@ struct Source {
     size: u64,
     read: Option<Arc<File>>,
     write: Option<Arc<File>>,
+    /// The blob of partial content.
+    blob: Option<Arc<File>>,
 }
 
 impl Source {
     fn new(key: ContentKey, size: u64) -> Self {
-        Self { key, size, read: None, write: None }
+        Self { key, size, read: None, write: None, blob: None }
     }
 }
 
@@ -82,8 +84,11 @@ pub struct Opened {
 
 impl Opened {
     /// The host file, open read-only, for passthrough: the kernel opens it again with the flags of whoever opens. `None` when the inode has
-    /// other content by now: what is kept under the name of one content must never be another.
+    /// other content by now: what is kept under the name of one content must never be another; and when no file has all of it.
     pub fn file(&self, fs: &Fs) -> Result<Option<Arc<File>>> {
+        if let ContentKey::Partial(..) = self.content {
+            return Ok(None);
+        }
         let (key, file) = self.file.now(fs)?;
         Ok((key == self.content).then_some(file))
     }
@@ -104,8 +109,37 @@ impl OpenFile {
         Ok(self.now(fs)?.1)
     }
 
+    /// The data file of partial content, for reading; `None` when the content is another.
+    pub(super) fn data_of(&self, fs: &Fs, id: DataId) -> Result<Option<Arc<File>>> {
+        let (key, file) = self.now(fs)?;
+        Ok((key == ContentKey::Partial(id.ino, id.generation)).then_some(file))
+    }
+
+    /// The same for writing.
+    pub(super) fn data_to_write(&self, fs: &Fs, id: DataId) -> Result<Option<Arc<File>>> {
+        let (key, file) = self.host(|key, _| fs.open_to_write(key), |source| &mut source.write)?;
+        Ok((key == ContentKey::Partial(id.ino, id.generation)).then_some(file))
+    }
+
+    /// The blob of partial content.
+    pub(super) fn blob_of(&self, fs: &Fs, id: DataId, blob: BlobRef) -> Result<Arc<File>> {
+        let key = ContentKey::Partial(id.ino, id.generation);
+        {
+            let source = self.source.read();
+            if let Some(file) = source.blob.as_ref().filter(|_| source.key == key) {
+                return Ok(file.clone());
+            }
+        }
+        let file = Arc::new(fs.open_blob(blob)?);
+        let mut source = self.source.write();
+        if source.key == key {
+            source.blob = Some(file.clone());
+        }
+        Ok(file)
+    }
+
     /// The inode's current content, and the host file with it, for reading.
-    fn now(&self, fs: &Fs) -> Result<(ContentKey, Arc<File>)> {
+    pub(super) fn now(&self, fs: &Fs) -> Result<(ContentKey, Arc<File>)> {
         self.host(|key, size| fs.open_content(key, size), |source| &mut source.read)
     }
 
@@ -161,7 +195,8 @@ impl OpenTable {
     pub(super) fn data_file(&self, id: DataId) -> Option<Arc<File>> {
         let file = self.inodes.lock().get(&id.ino)?.file.clone();
         let source = file.source.read();
-        let is_it = source.key == ContentKey::Data(id.ino, id.generation);
+        let (data, partial) = (ContentKey::Data(id.ino, id.generation), ContentKey::Partial(id.ino, id.generation));
+        let is_it = source.key == data || source.key == partial;
         source.read.as_ref().or(source.write.as_ref()).filter(|_| is_it).cloned()
     }
 
@@ -222,16 +257,20 @@ impl Fs {
     pub(super) fn open_content(&self, key: ContentKey, size: u64) -> Result<File> {
         match key {
             ContentKey::Blob(digest) => Ok(self.base.store().open_blob(digest, size)?),
-            ContentKey::Data(ino, generation) => {
+            ContentKey::Data(ino, generation) | ContentKey::Partial(ino, generation) => {
                 Ok(self.upper()?.layer.data().open_to_read(DataId { ino, generation })?)
             }
         }
     }
 
+    pub(super) fn open_blob(&self, blob: BlobRef) -> Result<File> {
+        self.open_content(ContentKey::Blob(blob.digest), blob.size)
+    }
+
     fn open_to_write(&self, key: ContentKey) -> Result<File> {
         match key {
             ContentKey::Blob(_) => Err(VfsError::BadHandle),
-            ContentKey::Data(ino, generation) => {
+            ContentKey::Data(ino, generation) | ContentKey::Partial(ino, generation) => {
                 Ok(self.upper()?.layer.data().open_file(DataId { ino, generation })?)
             }
         }
@@ -246,10 +285,19 @@ impl Fs {
         let upper = self.upper()?;
         loop {
             self.make_data(ino, if mode.truncate { 0 } else { u64::MAX })?;
-            let _guard = upper.tree_lock.read();
+            let guard = upper.tree_lock.read();
             let opened = self.open_now(ino, mode)?;
             // A snapshot may have sealed or taken the content between the copy-up and the lock.
             if opened.writable {
+                if mode.truncate
+                    && let ContentKey::Partial(..) = opened.content
+                {
+                    drop(guard);
+                    match self.truncate_partial(ino, opened)? {
+                        Some(opened) => return Ok(opened),
+                        None => continue,
+                    }
+                }
                 if !mode.truncate {
                     return Ok(opened);
                 }
@@ -272,6 +320,19 @@ impl Fs {
         }
     }
 
+    /// Cuts partial content that was just opened to nothing. `None`, and not open, when the content is another by now.
+    fn truncate_partial(&self, ino: Ino, mut opened: Opened) -> Result<Option<Opened>> {
+        let cut = self.cut_partial(ino, Some(&opened.file), 0);
+        if matches!(cut, Ok(true)) {
+            // It may have been copied anew, for a snapshot reads what it was.
+            opened.content = opened.file.key();
+            opened.size = 0;
+            return Ok(Some(opened));
+        }
+        self.open.remove(opened.handle);
+        cut.map(|_| None)
+    }
+
     pub(super) fn open_now(&self, ino: Ino, mode: OpenMode) -> Result<Opened> {
         let record = self.record(ino)?;
         let Body::File { generation, content } = record.body else {
@@ -280,11 +341,12 @@ impl Fs {
         let (key, size) = match content {
             FileContent::Blob(blob) => (ContentKey::Blob(blob.digest), blob.size),
             FileContent::Data { .. } | FileContent::Sealed => (ContentKey::Data(ino, generation), 0),
+            FileContent::Partial(_) => (ContentKey::Partial(ino, generation), 0),
         };
-        let writable = matches!(content, FileContent::Data { .. });
+        let writable = matches!(content, FileContent::Data { .. } | FileContent::Partial(_));
         let (handle, file) = self.open.insert(ino, key, size, mode.write);
         let mut opened = Opened { handle, content: key, size, writable, file };
-        if let ContentKey::Data(..) = key {
+        if !matches!(key, ContentKey::Blob(_)) {
             match self.upper()?.layer.data().metadata(DataId { ino, generation }) {
                 Ok(metadata) => opened.size = metadata.len(),
                 Err(error) => {

@@ -55,6 +55,7 @@ impl Fs {
         } else {
             batch.remove_inode(ino);
         }
+        batch.remove_chunks_of(ino)?;
         batch.commit()?;
         Ok(generation)
     }

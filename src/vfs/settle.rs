@@ -9,7 +9,7 @@
 //! 1. take the backlog;
 //! 2. sync the database, when there are doomed files, and remove them;
 //! 3. sync the copies, holding no lock but the pass's own: by one syncfs(2) when there are many;
-//! 4. under `tree_lock`, clear `origin` of those whose record is as it was, in one batch.
+//! 4. under `tree_lock`, clear `origin` of those whose record is as it was, in one batch; of partial files, settle the blocks that they held before 3.
 //!
 //! What failed in 2 and 4 is put back and tried again in the next pass. A copy that couldn't be synced isn't: it is lost (`layer::DataDir`), and
 //! keeps its origin.
@@ -22,6 +22,7 @@
 
 use super::Upper;
 use super::error::{Result, VfsError};
+use super::partial::Marks;
 use crate::format::Ino;
 use crate::layer::{Body, DataId, FileContent};
 use crate::locks;
@@ -192,15 +193,24 @@ impl Upper {
     }
 
     fn settle_copies(&self, copies: &HashMap<Ino, u32>) -> Result<()> {
-        let (synced, failed) = self.sync_copies(copies);
+        let ids: Vec<DataId> = copies.iter().map(|(&ino, &generation)| DataId { ino, generation }).collect();
+        let marks = match self.marks(&ids) {
+            Ok(marks) => marks,
+            Err(error) => {
+                self.settling.put_back(copies.clone(), Vec::new());
+                return Err(error);
+            }
+        };
+        let (synced, failed) = self.sync_copies(ids);
         if synced.is_empty() {
             return failed.map_or(Ok(()), Err);
         }
-        if let Err(error) = self.clear_origins(&synced) {
-            self.settling.put_back(synced.into_iter().map(|id| (id.ino, id.generation)).collect(), Vec::new());
+        if let Err(error) = self.clear_origins(&synced, &marks) {
+            self.settling.put_back(synced.iter().map(|id| (id.ino, id.generation)).collect(), Vec::new());
             return Err(error);
         }
-        failed.map_or(Ok(()), Err)
+        let whole = self.make_ordinary(&synced);
+        failed.map_or(whole, Err)
     }
 
     fn remove_doomed(&self, doomed: Vec<DataId>) -> Result<()> {
@@ -223,8 +233,7 @@ impl Upper {
     }
 
     /// Returns the copies that are on disk now, and the first failure.
-    fn sync_copies(&self, copies: &HashMap<Ino, u32>) -> (Vec<DataId>, Option<VfsError>) {
-        let ids: Vec<DataId> = copies.iter().map(|(&ino, &generation)| DataId { ino, generation }).collect();
+    fn sync_copies(&self, ids: Vec<DataId>) -> (Vec<DataId>, Option<VfsError>) {
         // What syncfs(2) reports may be another file's failure.
         if ids.len() > FEW && self.layer.data().sync_host().is_ok() {
             return (ids, None);
@@ -263,19 +272,30 @@ impl Upper {
     }
 
     /// The copies are on disk: where the record is of the same copy, the origin isn't needed any more.
-    pub(super) fn clear_origins(&self, copies: &[DataId]) -> Result<()> {
+    pub(super) fn clear_origins(&self, copies: &[DataId], marks: &Marks) -> Result<()> {
         let _guard = self.tree_lock.write();
         // It takes no room worth the name, and fsync(2) isn't refused for want of that once the content has its place.
         let mut batch = self.layer.db().freeing_batch();
         for copy in copies {
             let Some(mut record) = self.layer.db().inode(copy.ino)? else { continue };
-            if let Body::File { generation, content: content @ FileContent::Data { origin: Some(_) } } =
-                &mut record.body
-                && *generation == copy.generation
-            {
-                *content = FileContent::Data { origin: None };
-                batch.put_inode(copy.ino, &record);
+            let Body::File { generation, content } = &mut record.body else { continue };
+            if *generation != copy.generation {
+                continue;
             }
+            match content {
+                FileContent::Data { origin: origin @ Some(_) } => *origin = None,
+                FileContent::Partial(partial) => {
+                    // Without the blocks, it isn't told what was synced.
+                    let Some(seen) = marks.get(copy) else { continue };
+                    self.settle_blocks(&mut batch, *copy, seen)?;
+                    if partial.settled {
+                        continue;
+                    }
+                    partial.settled = true;
+                }
+                _ => continue,
+            }
+            batch.put_inode(copy.ino, &record);
         }
         Ok(batch.commit()?)
     }

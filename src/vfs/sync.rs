@@ -13,15 +13,16 @@ impl Fs {
     pub fn fsync(&self, handle: HandleId, data_only: bool) -> Result<()> {
         let Some(upper) = &self.upper else { return Ok(()) };
         let handle = self.open.handle(handle)?;
-        if let ContentKey::Data(ino, generation) = handle.file.key() {
-            let file = handle.file.to_read(self)?;
+        let (key, file) = handle.file.now(self)?;
+        if let ContentKey::Data(ino, generation) | ContentKey::Partial(ino, generation) = key {
             let id = DataId { ino, generation };
+            let marks = upper.marks(&[id])?;
             upper.layer.data().sync_file(id, &file, data_only)?;
             if !handle.file.name_synced.load(Ordering::Acquire) {
                 upper.layer.data().sync_names(&[id])?;
                 handle.file.name_synced.store(true, Ordering::Release);
             }
-            upper.clear_origins(&[id])?;
+            upper.clear_origins(&[id], &marks)?;
         }
         upper.layer.db().persist()?;
         Ok(())

@@ -111,6 +111,20 @@ pub enum ContentKey {
     Blob(Digest),
     /// A file of the layer: the inode, and which copy-up of it.
     Data(Ino, u32),
+    /// Partly in a file of the layer, partly in a blob: no host file has it all.
+    Partial(Ino, u32),
+}
+
+/// How the content of clean files is copied up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Copying {
+    /// Large files by range, unless the filesystem shares extents.
+    #[default]
+    Auto,
+    /// All of a file when it is first opened for writing.
+    Whole,
+    /// Every file by range.
+    Range,
 }
 
 /// How to open.

@@ -50,6 +50,8 @@ pub struct World {
     pub models: Vec<Model>,
     pub tally: Tally,
     pub random: Random,
+    /// How content is copied up.
+    pub copy: &'static str,
     served: Option<Served>,
 }
 
@@ -94,7 +96,7 @@ impl World {
         let models = (0..workers).map(found).collect();
         fs::remove_dir_all(source.clone()).unwrap();
         let (folder, store) = (folder.to_owned(), store.to_owned());
-        Self { folder, store, models, tally: Tally::default(), random, served: None }
+        Self { folder, store, models, tally: Tally::default(), random, copy: "copy=auto", served: None }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -111,7 +113,7 @@ impl World {
     pub fn start(&mut self) {
         let log = self.folder.join("log");
         let mut command = self.program();
-        command.arg("mount").arg(BASE).arg(self.root()).args(["-f", "--layer", LAYER]);
+        command.arg("mount").arg(BASE).arg(self.root()).args(["-f", "--layer", LAYER, "-o", self.copy]);
         let child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         self.served = Some(Served { child, log });
     }

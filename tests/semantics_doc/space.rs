@@ -40,11 +40,15 @@ fn on(disk: &SmallDisk, spec: &Spec) -> TestMount {
 
 #[test]
 fn a_full_disk_is_enospc_and_removing_works() {
-    let disk = SmallDisk::new("32M");
-    let mount = on(&disk, &Spec::new().file("clean", vec![1; 40 << 20]).file("small", "x"));
+    let disk = SmallDisk::new("30M");
+    let spec = Spec::new().file("clean", vec![1; 31 << 20]).file("large", vec![1; 40 << 20]).file("small", "x");
+    let mount = on(&disk, &spec);
     // A copy-up needs room for the whole file, and leaves it as it was when there is none.
     assert_eq!(errno(File::options().write(true).open(mount.at("clean"))), libc::ENOSPC);
-    assert_eq!(fs::metadata(mount.at("clean")).unwrap().len(), 40 << 20);
+    assert_eq!(fs::metadata(mount.at("clean")).unwrap().len(), 31 << 20);
+    // Of a large file, room for the blocks that are written.
+    append(&mount.at("large"), "+");
+    assert_eq!(fs::metadata(mount.at("large")).unwrap().len(), (40 << 20) + 1);
     let mut file = File::create(mount.at("filler")).unwrap();
     let refused = loop {
         if let Err(error) = file.write_all(&[1; 65536]) {

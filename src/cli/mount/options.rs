@@ -30,6 +30,9 @@ Options of -o, separated by commas:
   ctl=rw|ro|off      `.ctl` takes commands, only shows, or isn't there. With a layer it takes commands by itself. A read-only
                      mount takes them only when told `ctl=rw`, for the kernel must then let writes through to it
   io=auto|cached     file content by the kernel itself where it can (the default), or through the page cache
+  copy=auto|whole|range
+                     what the first write to a file of the base copies into the layer: all of a file, and of large ones only the parts
+                     that are changed, where the filesystem can't share them (the default); always all; or only parts of every file
   ro                 read-only, also with a layer
   nosuid nodev noexec noatime allow_other
                      as mount(8) and mount.fuse(8) have them

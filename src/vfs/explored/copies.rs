@@ -107,6 +107,7 @@ fn the_host_file_of_an_open_against_copy_up() {
                 let content = case.host_content(&opened);
                 match (opened.content, content) {
                     (_, None) => {}
+                    (ContentKey::Partial(..), Some(_)) => panic!("a host file for what none has all of"),
                     (ContentKey::Blob(_), Some(content)) => assert_eq!(content, CLEAN, "the layer's file for the blob"),
                     (ContentKey::Data(..), Some(content)) => {
                         let data = opened.file(&case.fs).unwrap();

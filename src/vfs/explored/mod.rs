@@ -2,6 +2,7 @@
 
 mod copies;
 mod names;
+mod ranges;
 mod snapshots;
 
 use super::{Attr, Caller, Fs, HandleId, Ino, OpenMode, Opened, VfsError};

@@ -33,6 +33,11 @@ impl Setting {
                     let put = self.writer.adopt(path, digest).unwrap();
                     sealed.insert(*id, BlobRef { digest, size: put.size });
                 }
+                Source::Partial(parts) => {
+                    parts.reader().read_to_end(&mut content).unwrap();
+                    let put = self.writer.put_bytes(&content).unwrap();
+                    sealed.insert(*id, BlobRef { digest: put.digest, size: put.size });
+                }
                 Source::Copy(file) => {
                     content = vec![0; file.metadata().unwrap().len() as usize];
                     file.read_exact_at(&mut content, 0).unwrap();

@@ -1,0 +1,293 @@
+//! The rules by which files copied up by range lose nothing, each with the crash that it is against: `src/vfs/partial`. Without a mount; the disk is shut down
+//! with what it hadn't written, but for the log where that makes names newer than content.
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
+#[path = "store_util/disk.rs"]
+mod disk;
+#[path = "common/skip.rs"]
+mod skip;
+
+use cairnfs::format::{Digest, Ino, Mode, Name};
+use cairnfs::fsck::{self, Code, Mending, Options};
+use cairnfs::ingest::{ImportOptions, Progress, import_dir};
+use cairnfs::layer::{Body, FileContent, Layer, LayerError, Partial, Space};
+use cairnfs::store::Store;
+use cairnfs::vfs::{Caller, Copying, Fs, OpenMode, SetAttr};
+use disk::Disk;
+use skip::possible;
+use std::os::unix::fs::MetadataExt;
+
+const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
+const WRITE: OpenMode = OpenMode { write: true, truncate: false };
+const LENGTH: usize = 100_000;
+
+/// A store with a layer on a disk, whose base has the file `base` of `LENGTH` times `b`. Blocks have 4096 bytes.
+struct Bench {
+    disk: Disk,
+    manifest: Digest,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// `None` where power can't be cut.
+    fn new() -> Option<Self> {
+        if !possible(&["xfs_io"]) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("base"), vec![b'b'; LENGTH]).unwrap();
+        let disk = Disk::make(folder.path(), "ext4").unwrap();
+        let store = Store::init(&disk.store()).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let manifest = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        Some(Self { disk, manifest, _folder: folder })
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.disk.store()).unwrap()
+    }
+
+    fn layer(&self) -> std::path::PathBuf {
+        self.disk.at.join("layer")
+    }
+
+    fn open(&self) -> Fs {
+        let fs = Fs::with_layer(&self.store(), self.manifest, Layer::open(&self.layer()).unwrap()).unwrap();
+        fs.copy_by(Copying::Range);
+        fs
+    }
+
+    fn cut(&self, fs: Fs, flush_log: bool) -> Fs {
+        self.disk.cut_power(flush_log);
+        drop(fs);
+        self.disk.restart();
+        self.open()
+    }
+
+    fn check(&self, mending: Mending) -> Vec<Code> {
+        let report =
+            fsck::run(&self.store(), self.manifest, &self.layer(), Options::default(), mending, &fsck::Alone).unwrap();
+        if mending == Mending::Done {
+            assert!(report.repaired && report.unmended.is_empty(), "{report:?}");
+        }
+        report.problems.iter().map(|problem| problem.code).collect()
+    }
+}
+
+fn name(text: &str) -> Name<'_> {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn ino(fs: &Fs) -> Ino {
+    fs.lookup(Ino::ROOT, name("base")).unwrap().unwrap().ino
+}
+
+fn read(fs: &Fs) -> Vec<u8> {
+    let opened = fs.open(ino(fs), OpenMode::default()).unwrap();
+    let mut bytes = vec![0; 1 << 20];
+    let count = fs.read(opened.handle, 0, &mut bytes).unwrap();
+    bytes.truncate(count);
+    fs.release(opened.handle);
+    bytes
+}
+
+fn write(fs: &Fs, at: u64, content: &[u8], sync: bool) {
+    let opened = fs.open(ino(fs), WRITE).unwrap();
+    fs.write(opened.handle, at, content).unwrap();
+    if sync {
+        fs.fsync(opened.handle, false).unwrap();
+    }
+    fs.release(opened.handle);
+}
+
+fn truncate(fs: &Fs, size: u64) {
+    fs.set_attr(ROOT, ino(fs), &SetAttr { size: Some(size), ..SetAttr::default() }).unwrap();
+}
+
+/// Puts the layer's records on disk, and no content of `base`.
+fn sync_records(fs: &Fs, number: usize) {
+    let made = fs.create(ROOT, Ino::ROOT, name(&format!("other{number}")), Mode::from_bits(0o644), 0, WRITE).unwrap();
+    fs.write(made.1.handle, 0, b"x").unwrap();
+    fs.fsync(made.1.handle, false).unwrap();
+    fs.release(made.1.handle);
+}
+
+fn with(mut content: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+    content
+}
+
+fn base() -> Vec<u8> {
+    vec![b'b'; LENGTH]
+}
+
+fn partial(fs: &Fs) -> Partial {
+    fs.layer().unwrap().db().inode(ino(fs)).unwrap().unwrap().partial().expect("partial content").1
+}
+
+fn held(fs: &Fs) -> u64 {
+    let (layer, of) = (fs.layer().unwrap(), ino(fs));
+    let generation = layer.db().inode(of).unwrap().unwrap().data_generation().unwrap();
+    let id = cairnfs::layer::DataId { ino: of, generation };
+    layer.data().metadata(id).unwrap().blocks() * 512
+}
+
+#[test]
+fn only_what_is_touched_comes_into_the_layer() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, LENGTH as u64, b"!", false);
+    let mut right = [base(), b"!".to_vec()].concat();
+    assert!(read(&fs) == right && held(&fs) <= 4096, "{} bytes", held(&fs));
+    write(&fs, 50_000, b"page", false);
+    right = with(right, 50_000, b"page");
+    assert!(read(&fs) == right && held(&fs) <= 3 * 4096, "{} bytes", held(&fs));
+}
+
+#[test]
+fn blocks_that_were_not_synced_go_back_to_the_base_one_by_one() {
+    let Some(bench) = Bench::new() else { return };
+    for (number, flush_log) in [false, true].into_iter().enumerate() {
+        let fs = bench.open();
+        let synced = format!("synced{number}");
+        write(&fs, 5000, synced.as_bytes(), true);
+        let right = read(&fs);
+        write(&fs, 50_000 + 8192 * number as u64, b"NOT SYNCED", false);
+        sync_records(&fs, number);
+        let fs = bench.cut(fs, flush_log);
+        assert!(read(&fs) == right, "what comes back is neither the blob nor what was synced");
+        fs.close().unwrap();
+        drop(fs);
+        assert_eq!(bench.check(Mending::Off), []);
+    }
+}
+
+#[test]
+fn a_file_whose_first_write_was_not_synced_is_the_bases() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, 5000, b"NEW", false);
+    assert!(!partial(&fs).settled);
+    sync_records(&fs, 0);
+    let fs = bench.cut(fs, true);
+    assert!(read(&fs) == base());
+    assert_eq!(fs.layer().unwrap().recovered().reverted, 1);
+    fs.close().unwrap();
+    drop(fs);
+    assert_eq!(bench.check(Mending::Off), []);
+}
+
+#[test]
+fn what_was_cut_off_does_not_come_back() {
+    let Some(bench) = Bench::new() else { return };
+    for killed in [true, false] {
+        let fs = bench.open();
+        write(&fs, 5000, b"synced", true);
+        truncate(&fs, 10_000);
+        // As by a daemon that is killed before anything else.
+        let fs = if killed {
+            drop(fs);
+            bench.open()
+        } else {
+            fs
+        };
+        truncate(&fs, 60_000);
+        let right = [&with(base(), 5000, b"synced")[..10_000], &[0; 50_000]].concat();
+        assert!(read(&fs) == right);
+        sync_records(&fs, usize::from(killed));
+        let fs = bench.cut(fs, !killed);
+        let found = read(&fs);
+        let is_cut = found.len() <= 60_000 && found[..10_000] == right[..10_000];
+        assert!(is_cut && found[10_000..].iter().all(|&byte| byte == 0), "{} bytes", found.len());
+        truncate(&fs, 0);
+        fs.close().unwrap();
+        drop(fs);
+        std::fs::remove_dir_all(bench.layer()).unwrap();
+    }
+}
+
+#[test]
+fn a_write_beside_a_snapshot_loses_nothing_that_was_synced() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, 5000, b"synced", true);
+    {
+        // A snapshot that fails: the content stays the layer's own.
+        let _frozen = fs.freeze().unwrap();
+        write(&fs, 50_000, b"NEW", false);
+    }
+    sync_records(&fs, 0);
+    let fs = bench.cut(fs, true);
+    let right = with(base(), 5000, b"synced");
+    assert!([&right, &with(right.clone(), 50_000, b"NEW")].contains(&&read(&fs)));
+}
+
+#[test]
+fn a_program_that_does_not_know_partial_content_refuses_the_layer() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    let format = |fs: &Fs| fs.layer().unwrap().db().meta_number("format").unwrap();
+    assert_eq!(format(&fs), Some(1));
+    write(&fs, 5000, b"NEW", false);
+    assert_eq!(format(&fs), Some(2));
+    fs.close().unwrap();
+    drop(fs);
+    let fs = bench.open();
+    assert_eq!(format(&fs), Some(2), "opening it changes nothing of that");
+    let mut batch = fs.layer().unwrap().db().batch();
+    batch.put_number("format", 3);
+    batch.commit().unwrap();
+    drop(fs);
+    let refused = Layer::open(&bench.layer()).unwrap_err();
+    assert!(matches!(refused, LayerError::Version { found: 3, known: 2, .. }), "{refused}");
+}
+
+#[test]
+fn a_check_knows_blocks_and_mends_them() {
+    let Some(bench) = Bench::new() else { return };
+    let fs = bench.open();
+    write(&fs, 5000, b"first", true);
+    write(&fs, 50_000, b"second", true);
+    let (right, of) = (read(&fs), ino(&fs));
+    let layer = fs.layer().unwrap();
+    let (mut key, mut keys) = (Vec::new(), 0);
+    layer
+        .db()
+        .each_chunk(|found, _| {
+            key = found.to_vec();
+            keys += 1;
+        })
+        .unwrap();
+    assert_eq!(keys, 1);
+    let mut stray = key.clone();
+    stray[10] ^= 1; // of another inode
+    let mut batch = layer.db().batch();
+    batch.put_raw(Space::Meta, &key, b"nonsense");
+    batch.put_raw(Space::Meta, &stray, &[0; 1024]);
+    batch.put_raw(Space::Meta, b"blocks?", b"");
+    batch.commit().unwrap();
+    let opened = fs.open(of, OpenMode::default()).unwrap();
+    assert!(fs.read(opened.handle, 0, &mut [0; 10]).is_err(), "what can't be told isn't guessed");
+    fs.release(opened.handle);
+    layer.close().unwrap();
+    drop(fs);
+    let mut codes = bench.check(Mending::Done);
+    codes.sort();
+    assert_eq!(codes, [Code::BadKey, Code::BadBlocks, Code::BlocksStray]);
+    assert_eq!(bench.check(Mending::Off), []);
+    let fs = bench.open();
+    assert!(read(&fs) == right);
+    // Without its data file it is the base's.
+    let generation = fs.layer().unwrap().db().inode(of).unwrap().unwrap().data_generation().unwrap();
+    let path = fs.layer().unwrap().data().file_path(cairnfs::layer::DataId { ino: of, generation });
+    fs.close().unwrap();
+    drop(fs);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(bench.check(Mending::Done), [Code::DataMissing]);
+    let fs = bench.open();
+    assert!(read(&fs) == base());
+    let record = fs.layer().unwrap().db().inode(of).unwrap().unwrap();
+    assert!(matches!(record.body, Body::File { content: FileContent::Blob(_), .. }));
+}
