@@ -31,14 +31,18 @@ struct Bench {
 impl Bench {
     /// `None` where power can't be cut.
     fn new() -> Option<Self> {
-        if !possible(&["xfs_io"]) {
+        Self::on("ext4")
+    }
+
+    fn on(kind: &str) -> Option<Self> {
+        if !possible(&["xfs_io", &format!("mkfs.{kind}")]) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
         std::fs::create_dir(&source).unwrap();
         std::fs::write(source.join("base"), base()).unwrap();
-        let disk = Disk::make(folder.path(), "ext4").unwrap();
+        let disk = Disk::make(folder.path(), kind).unwrap();
         let store = Store::init(&disk.store()).unwrap();
         let options = ImportOptions::new("base".parse().unwrap());
         let manifest = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
@@ -75,8 +79,9 @@ fn ino(fs: &Fs, path: &str) -> Option<Ino> {
 }
 
 fn read(fs: &Fs, path: &str) -> Option<Vec<u8>> {
-    let opened = fs.open(ino(fs, path)?, OpenMode::default()).unwrap();
-    let mut bytes = vec![0; 1 << 20];
+    let of = ino(fs, path)?;
+    let mut bytes = vec![0; usize::try_from(fs.attr(of).unwrap().size).unwrap() + 1];
+    let opened = fs.open(of, OpenMode::default()).unwrap();
     let count = fs.read(opened.handle, 0, &mut bytes).unwrap();
     bytes.truncate(count);
     fs.release(opened.handle);
@@ -188,6 +193,29 @@ fn a_synced_file_outlives_its_replacement_that_was_not() {
     let found = read(&fs, "removed");
     assert!(found.is_none() || found.as_deref() == Some(b"removed"), "{found:?}");
     assert_eq!(fs.layer().unwrap().recovered().emptied, 0);
+}
+
+/// Programs replace files so without fsync, and ext4 puts the content on disk no later than the name (`auto_da_alloc`).
+#[test]
+fn a_replacement_is_whole_once_its_name_is_on_disk() {
+    // Much, so that writing it out takes longer than what comes before the cut.
+    let much = base().repeat(240);
+    for bench in ["ext4", "xfs"].into_iter().filter_map(Bench::on) {
+        for flush_log in [false, true] {
+            let fs = bench.open();
+            let path = format!("file{flush_log}");
+            create(&fs, &path, b"old", true);
+            create(&fs, "new", &much, false);
+            // Lets the disk's block that names go to be there, so that nothing but that block is written with the name.
+            fs.fsync_dir(Ino::ROOT).unwrap();
+            fs.rename((Ino::ROOT, name("new")), (Ino::ROOT, name(&path)), RenameMode::Replace).unwrap();
+            fs.fsync_dir(Ino::ROOT).unwrap();
+            let fs = bench.cut(fs, flush_log);
+            let found = read(&fs, &path).unwrap();
+            assert!(found == much, "{} bytes of {}", found.len(), much.len());
+            fs.close().unwrap();
+        }
+    }
 }
 
 #[test]
