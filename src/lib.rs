@@ -35,8 +35,8 @@
 //! | whether a layer is new, or has lost something | `layer/making.rs`: `open_db`; `layer/mark.rs`: `at_least` |
 //! | who has a layer | `store/layers.rs`: `lock_layer` |
 //! | what may be torn at the journal's end | `layer/journal.rs`: `mend` |
-//! | that a sync which failed stays failed | content `layer/data.rs`: `sync_file`; records `layer/db.rs`: `persist` |
-//! | what works on a full disk | `layer/reserve.rs`; which batches may use it `layer/db.rs`: `freeing_batch` |
+//! | that a sync which failed stays failed | content `layer/data.rs`: `sync_file`; records `layer/db/mod.rs`: `persist` |
+//! | what works on a full disk | `layer/reserve.rs`; which batches may use it `layer/db/batch.rs`: `freeing_batch` |
 //! | which protocols of locks are explored | `locks/explored.rs` |
 //! | the fsync that publishes a ref | `store/writer.rs`: `set_ref`, by `barrier` and `store/publish.rs`: `replace_durably` |
 //! | where bytes are checked against their digest | `store/objects.rs`: `read_checked`, `verify_object`; blobs are not when read |
