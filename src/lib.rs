@@ -34,7 +34,7 @@
 //! | whether power was cut | `layer/instance.rs`: `power_was_cut` |
 //! | whether a layer is new, or has lost something | `layer/making.rs`: `open_db`; `layer/mark.rs`: `at_least` |
 //! | who has a layer | `store/layers.rs`: `lock_layer` |
-//! | what may be torn at the journal's end | `layer/journal.rs`: `mend` |
+//! | what may be torn at the journal's end | `layer/journal/mod.rs`: `mend`, by `bytes.rs` |
 //! | that a sync which failed stays failed | content `layer/data.rs`: `sync_file`; records `layer/db/mod.rs`: `persist` |
 //! | what works on a full disk | `layer/reserve.rs`; which batches may use it `layer/db/batch.rs`: `freeing_batch` |
 //! | which protocols of locks are explored | `locks/explored.rs` |

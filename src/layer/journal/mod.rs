@@ -1,13 +1,11 @@
 //! The database's journal as files: what every change is written to first, and so what says after a crash which batches happened.
 //!
 //! ```text
-//! index/N.jnl   batches, one after the other, then zeros: a journal is made with 64 MiB of holes and cut to its length when it is opened again
-//! batch         start: 1u8, items u32, sequence u64 │ items │ end: 3u8, xxh3 of the items u64, `FJL\x03`
-//! item          2u8, type u8, compression u8 (0: none), keyspace u64, key length u16, value length u32, the same on disk u32, key, value
-//! clear         4u8, keyspace u64
+//! index/N.jnl   batches, one after the other, then zeros (`bytes`): a journal is made with 64 MiB of holes and cut to its length when it is
+//!               opened again
 //! ```
-//! (fjall 3, `src/journal/entry.rs`; little-endian.) Only the journal with the highest number is written to: the others were synced before the
-//! next one was made.
+//! Only the journal with the highest number is written to: the others were synced before the next one was made. What a failed sync means is in
+//! `syncs`, what a full disk in `room`.
 //!
 //! Torn ends ([`mend`], before the database reads its journal). What may follow the last whole batch:
 //! * zeros, or the end: nothing happened.
@@ -18,36 +16,22 @@
 //! Anything else is damage, and so is any of it in a journal that was synced: the layer isn't opened, for what is after the damage had
 //! happened. fjall itself would drop all that follows a bad tag, whatever it is, and refuse a torn batch whose length happens to be right.
 //!
-//! Failed syncs. fsync(2) tells each open file of a failed write-back once. A [`Witness`] has files of its own, so that it hears of every
-//! failure, whoever else was told of it. After one the journals are written anew ([`rewrite`]): a hole in one takes all behind it.
-//!
-//! Full disks. [`Ahead`] is room that the journal has before it needs it, [`probe`] asks what the disk says.
-//!
 //! Locking: none here. [`mend`] and [`rewrite`] need the database closed; the others are called while it is open.
 
-use super::db::COUNT;
+mod bytes;
+mod room;
+mod syncs;
+
+pub(super) use room::{Ahead, has_room, probe};
+pub(super) use syncs::{Witness, rewrite};
+
 use super::error::LayerError;
 use crate::sys::sparse;
-use nix::fcntl::{FallocateFlags, fallocate, posix_fallocate};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use bytes::{is_cut_short, last_number, whole_batches};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::xxh3_64;
-
-const START: u8 = 1;
-const ITEM: u8 = 2;
-const END: u8 = 3;
-const CLEAR: u8 = 4;
-const MAGIC: &[u8] = b"FJL\x03";
-/// Of a batch, after its items.
-const TAIL: usize = 1 + 8 + MAGIC.len();
-/// Of an item, before its key.
-const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
-/// Taken at a time of what others may take too.
-const PIECE: i64 = 4096;
-/// Read and written at a time when a journal is copied.
-const CHUNK: usize = 1 << 16;
 
 /// Mends the journals of the database in `index`. `torn`: the disk may have lost what wasn't synced; `least`: the number of the last batch that must be
 /// there. Returns how many bytes of unfinished batches were dropped.
@@ -120,11 +104,6 @@ pub(super) fn batches(index: &Path) -> Result<u64, LayerError> {
     Ok(most)
 }
 
-/// Whether the filesystem of `index` has so much room.
-pub(super) fn has_room(index: &Path, room: u64) -> bool {
-    nix::sys::statvfs::statvfs(index).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() >= room)
-}
-
 /// All up to the last byte that was written, and the length of the file.
 fn read(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     let file = File::open(path)?;
@@ -139,181 +118,9 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     Ok((bytes, length))
 }
 
-/// Length of the whole batches that `bytes` begins with.
-fn whole_batches(bytes: &[u8]) -> usize {
-    let mut whole = 0;
-    while let Part::Batch(length) = batch(&bytes[whole..]) {
-        whole += length;
-    }
-    whole
-}
-
-/// The number of the batch that `batches` ends with: the value of its last item (`db`).
-fn last_number(batches: &[u8]) -> Option<u64> {
-    let items = batches.get(..batches.len().checked_sub(TAIL)?)?;
-    let (rest, number) = items.split_last_chunk::<8>()?;
-    rest.ends_with(COUNT).then(|| u64::from_le_bytes(*number))
-}
-
-/// Whether `rest` is the beginning of a batch, and zeros. What ends as a batch ends was written whole, and has a wrong length in it.
-fn is_cut_short(rest: &[u8]) -> bool {
-    let written = &rest[..rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)];
-    !written.ends_with(MAGIC) && batch(written) == Part::CutShort
-}
-
-/// What bytes begin with.
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    /// A whole batch of this length.
-    Batch(usize),
-    /// A batch, as far as there are bytes. Zeros at its end may be missing.
-    CutShort,
-    /// Nothing that a batch can be.
-    Other,
-}
-
-fn batch(bytes: &[u8]) -> Part {
-    const HEAD: usize = 1 + 4 + 8;
-    if bytes.first().is_some_and(|&tag| tag != START) {
-        return Part::Other;
-    }
-    let Some(items) = bytes.get(1..5).and_then(|count| count.first_chunk()).map(|count| u32::from_le_bytes(*count))
-    else {
-        return Part::CutShort;
-    };
-    let mut at = HEAD;
-    for _ in 0..items {
-        match item(bytes.get(at..).unwrap_or_default()) {
-            Part::Batch(length) => at += length,
-            other => return other,
-        }
-    }
-    let end = bytes.get(at..).unwrap_or_default();
-    if end.first().is_some_and(|&tag| tag != END) {
-        return Part::Other;
-    }
-    let Some((sum, magic)) = end.get(1..9 + MAGIC.len()).and_then(|rest| rest.split_first_chunk::<8>()) else {
-        return Part::CutShort;
-    };
-    let is_whole = magic == MAGIC && u64::from_le_bytes(*sum) == xxh3_64(&bytes[HEAD..at]);
-    if is_whole { Part::Batch(at + TAIL) } else { Part::Other }
-}
-
-fn item(bytes: &[u8]) -> Part {
-    let length = match bytes.first() {
-        None => return Part::CutShort,
-        Some(&CLEAR) => 1 + 8,
-        Some(&ITEM) => {
-            let Some(head) = bytes.get(..ITEM_HEAD) else { return Part::CutShort };
-            let (key, value) = (u16::from_le_bytes([head[11], head[12]]), &head[13..17]);
-            if head[2] != 0 || value != &head[17..21] {
-                return Part::Other;
-            }
-            ITEM_HEAD + usize::from(key) + u32::from_le_bytes([value[0], value[1], value[2], value[3]]) as usize
-        }
-        Some(_) => return Part::Other,
-    };
-    if bytes.len() < length { Part::CutShort } else { Part::Batch(length) }
-}
-
-/// Hears of failed write-backs of the journals that were there when it was made.
-pub(super) struct Witness(Vec<(PathBuf, File)>);
-
-impl Witness {
-    pub(super) fn new(index: &Path) -> io::Result<Self> {
-        let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
-        Ok(Self(journals(index)?.into_iter().map(|(_, path)| open(path)).collect::<io::Result<_>>()?))
-    }
-
-    /// An error when a journal that is there now is not known to be on disk.
-    pub(super) fn check(&self, index: &Path) -> io::Result<()> {
-        for (_, path) in journals(index)? {
-            match self.0.iter().find(|(known, _)| *known == path) {
-                Some((_, file)) => file.sync_all()?,
-                None => return Err(io::Error::other("a journal was begun of which it isn't known")),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes the journals of a closed database into new files, from what the kernel still has of them, and puts those on disk in their places.
-pub(super) fn rewrite(index: &Path) -> Result<(), LayerError> {
-    let failed = |path: &Path| data_error("write anew, after it couldn't be written to its disk,", path);
-    for (_, path) in journals(index).map_err(failed(index))? {
-        tracing::warn!(path = %path.display(), "writing a journal of the layer database anew, for it couldn't be written");
-        let new = path.with_extension("jnl.new");
-        let written = copy(&path, &new).and_then(|()| fs::rename(&new, &path));
-        if written.is_err() {
-            // What stays is overwritten the next time.
-            let _removed = fs::remove_file(&new);
-        }
-        written.map_err(failed(&path))?;
-    }
-    File::open(index).and_then(|folder| folder.sync_all()).map_err(failed(index))
-}
-
-/// By reading and writing: a reflink would share just the bytes that are in doubt.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut from = File::open(from)?;
-    let to = File::create(to)?;
-    let mut buffer = vec![0; CHUNK];
-    let mut at = 0;
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                sparse::write(&to, at, &buffer[..count])?;
-                at += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    to.set_len(at)?;
-    to.sync_all()
-}
-
-/// Room on disk for what will be appended to the journal in use, which ends where its last batch does.
-pub(super) struct Ahead {
-    journal: File,
-    /// Where the room ends that was taken.
-    end: i64,
-}
-
-impl Ahead {
-    /// Of the database in `index`, which was just opened. Nothing where that has no journal.
-    pub(super) fn new(index: &Path) -> Option<Self> {
-        let (_, path) = journals(index).ok()?.pop()?;
-        let journal = OpenOptions::new().write(true).open(path).ok()?;
-        let end = journal.metadata().ok()?.len().cast_signed();
-        Some(Self { journal, end })
-    }
-
-    /// Takes up to `room` bytes more: little by little, for a call that asks for more than there is gets nothing.
-    pub(super) fn take(&mut self, room: u64) {
-        let goal = self.end + room.cast_signed();
-        while self.end < goal {
-            let piece = PIECE.min(goal - self.end);
-            if fallocate(&self.journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, self.end, piece).is_err() {
-                break;
-            }
-            self.end += piece;
-        }
-    }
-}
-
-/// What the disk says to one who wants `room` bytes of it beside `index`: nothing of them stays.
-pub(super) fn probe(index: &Path, room: u64) -> io::Result<()> {
-    let path = index.with_extension("probe");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-    let allocated = posix_fallocate(&file, 0, room.cast_signed());
-    fs::remove_file(&path)?;
-    Ok(allocated?)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::bytes::{Part, batch};
     use super::*;
     use crate::format::Ino;
     use crate::layer::Layer;
