@@ -6,7 +6,7 @@ mod util;
 
 use cairnfs::format::Digest;
 use cairnfs::gc::{GcError, Options, Report, RootKind, collect};
-use cairnfs::store::{LayerConfig, Store, StoreError};
+use cairnfs::store::{ErrorClass, LayerConfig, Store, StoreError};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -224,7 +224,7 @@ fn what_cannot_be_read_ends_a_collection_and_nothing_is_taken() {
             for dry_run in [true, false] {
                 let error = collect(&store, &Options { dry_run, ..Options::default() }, &|_| {}).unwrap_err();
                 assert!(matches!(error, GcError::Unreadable { .. } | GcError::Roots(_)), "{what}: {error}");
-                assert_eq!(error.exit_code(), 5, "{what}: {error}");
+                assert_eq!(error.class(), ErrorClass::Corrupt, "{what}: {error}");
                 let text = error.to_string();
                 let file = path.file_name().unwrap().to_str().unwrap();
                 assert!(text.contains(file) && text.contains("given up"), "{what}: {text}");
@@ -252,7 +252,7 @@ fn a_store_without_roots_is_not_emptied_unless_that_is_meant() {
     let before = files(&store);
     let error = collect(&store, &NOW, &|_| {}).unwrap_err();
     assert!(matches!(error, GcError::NoRoots { .. }), "{error}");
-    assert_eq!(error.exit_code(), 4);
+    assert_eq!(error.class(), ErrorClass::Refused);
     assert_eq!(files(&store), before);
     gc(&store, Options { allow_no_roots: true, ..NOW });
     assert_eq!(objects(&store), []);

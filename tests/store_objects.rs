@@ -5,7 +5,7 @@
 mod util;
 
 use cairnfs::format::Digest;
-use cairnfs::store::{Store, StoreError};
+use cairnfs::store::{ErrorClass, Store, StoreError};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -139,7 +139,7 @@ fn damage_is_found_when_it_is_read() {
     overwrite(&store.object_path(put.digest), b"precioux");
     let error = store.read_object(put.digest).unwrap_err();
     assert!(matches!(error, StoreError::CorruptObject { .. }), "{error}");
-    assert_eq!(error.exit_code(), 5);
+    assert_eq!(error.class(), ErrorClass::Corrupt);
     assert!(error.to_string().contains(&put.digest.to_string()), "{error}");
     store.verify_object(put.digest).unwrap_err();
 

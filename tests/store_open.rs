@@ -5,7 +5,7 @@
 mod util;
 
 use cairnfs::format::LayerName;
-use cairnfs::store::{LayerConfig, MountRecord, Store, StoreError};
+use cairnfs::store::{ErrorClass, LayerConfig, MountRecord, Store, StoreError};
 use std::fs;
 use std::path::Path;
 use util::{name, put_manifest, store};
@@ -30,7 +30,7 @@ fn what_is_not_a_store_is_refused_with_the_remedy() {
         let error = Store::open(&path).unwrap_err();
         assert!(matches!(error, StoreError::NoStore { .. }), "{error}");
         assert!(error.to_string().contains("init"), "{error}");
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.class(), ErrorClass::NotFound);
     }
     fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
     let error = Store::init(folder.path()).unwrap_err();
@@ -70,7 +70,7 @@ fn a_store_on_a_read_only_filesystem_can_be_read_and_says_why_not_written() {
     drop(store.lease("test", &[manifest]).unwrap());
     let error = store.writer("test").unwrap_err();
     assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
-    assert_eq!(error.exit_code(), 4);
+    assert_eq!(error.class(), ErrorClass::Refused);
     let error = store.remove_ref(&name("a")).unwrap_err();
     assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
 }
@@ -135,7 +135,7 @@ fn a_layer_is_made_listed_locked_changed_and_removed() {
 
     let lock = store.lock_layer(&config.name, "mounted on /mnt/x").unwrap();
     let busy = store.lock_layer(&config.name, "").unwrap_err();
-    assert_eq!(busy.exit_code(), 4);
+    assert_eq!(busy.class(), ErrorClass::Refused);
     let holder = format!("process {} (mounted on /mnt/x)", std::process::id());
     assert!(busy.to_string().contains(&holder), "{busy}");
     assert!(matches!(store.remove_layer(&config.name), Err(StoreError::LayerBusy { .. })));

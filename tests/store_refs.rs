@@ -5,7 +5,7 @@
 mod util;
 
 use cairnfs::format::Digest;
-use cairnfs::store::{Operation, Store, StoreError};
+use cairnfs::store::{ErrorClass, Operation, Store, StoreError};
 use std::fs;
 use std::io::Write;
 use util::{name, put_manifest, store};
@@ -158,7 +158,7 @@ fn a_manifest_is_found_by_name_digest_and_start_of_digest() {
     for text in [&hex[..7], "debain", "zzz", &"0".repeat(64), "", "../x"] {
         let error = store.resolve(text).unwrap_err();
         assert!(matches!(error, StoreError::NoRef { .. }), "{text}: {error}");
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.class(), ErrorClass::NotFound);
     }
     assert!(store.resolve("debain").unwrap_err().to_string().contains("did you mean `debian`"));
     // The start of a blob's digest names no manifest.

@@ -64,9 +64,4 @@ impl GcError {
             Self::NoRoots { .. } => false,
         }
     }
-
-    /// The exit code of a command that fails with this error.
-    pub fn exit_code(&self) -> u8 {
-        self.class().exit_code()
-    }
 }

@@ -270,18 +270,6 @@ pub enum ErrorClass {
     Corrupt,
 }
 
-impl ErrorClass {
-    /// The exit code of a command that fails with such an error: 1 failed, 3 not found, 4 refused, 5 corruption found.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::NotFound => 3,
-            Self::Refused => 4,
-            Self::Corrupt => 5,
-        }
-    }
-}
-
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
@@ -316,11 +304,6 @@ impl StoreError {
             Self::CopiedLayer { .. } => ErrorClass::Corrupt,
             Self::Io { .. } | Self::Encode { .. } | Self::BadLease { .. } | Self::Stopped => ErrorClass::Failed,
         }
-    }
-
-    /// The exit code of a command that fails with this error.
-    pub fn exit_code(&self) -> u8 {
-        self.class().exit_code()
     }
 }
 
