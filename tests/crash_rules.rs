@@ -2,76 +2,24 @@
 //! disk is shut down with what it hadn't written, but for the log where that makes names newer than content.
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+#[path = "store_util/bench.rs"]
+mod bench;
 #[path = "store_util/disk.rs"]
 mod disk;
 #[path = "common/skip.rs"]
 mod skip;
 
-use cairnfs::format::{Digest, Ino, Mode, Name};
-use cairnfs::ingest::{ImportOptions, Progress, import_dir};
-use cairnfs::layer::{Body, FileContent, Layer, LayerError};
-use cairnfs::store::Store;
+use bench::{Bench, ROOT, WRITE, base, name};
+use cairnfs::format::{Ino, Mode};
+use cairnfs::layer::{Body, FileContent};
 use cairnfs::vfs::freeze::Source;
-use cairnfs::vfs::{Caller, Fs, HandleId, OpenMode, RenameMode};
-use disk::Disk;
+use cairnfs::vfs::{Copying, Fs, HandleId, OpenMode, RenameMode};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use skip::possible;
 use std::time::{Duration, Instant};
 
-const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
-const WRITE: OpenMode = OpenMode { write: true, truncate: false };
-
-/// A store with a layer on a disk, whose base has the file `base` of 100,000 times `b`.
-struct Bench {
-    disk: Disk,
-    manifest: Digest,
-    _folder: tempfile::TempDir,
-}
-
-impl Bench {
-    /// `None` where power can't be cut.
-    fn new() -> Option<Self> {
-        Self::on("ext4")
-    }
-
-    fn on(kind: &str) -> Option<Self> {
-        if !possible(&["xfs_io", &format!("mkfs.{kind}")]) {
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source");
-        std::fs::create_dir(&source).unwrap();
-        std::fs::write(source.join("base"), base()).unwrap();
-        let disk = Disk::make(folder.path(), kind).unwrap();
-        let store = Store::init(&disk.store()).unwrap();
-        let options = ImportOptions::new("base".parse().unwrap());
-        let manifest = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
-        Some(Self { disk, manifest, _folder: folder })
-    }
-
-    fn open(&self) -> Fs {
-        let store = Store::open(&self.disk.store()).unwrap();
-        Fs::with_layer(&store, self.manifest, self.try_open().unwrap()).unwrap()
-    }
-
-    fn try_open(&self) -> Result<Layer, LayerError> {
-        Layer::open(&self.disk.at.join("layer"))
-    }
-
-    fn cut(&self, fs: Fs, flush_log: bool) -> Fs {
-        self.disk.cut_power(flush_log);
-        drop(fs);
-        self.disk.restart();
-        self.open()
-    }
-}
-
-fn base() -> Vec<u8> {
-    vec![b'b'; 100_000]
-}
-
-fn name(text: &str) -> Name<'_> {
-    Name::new(text.as_bytes()).unwrap()
+fn bench() -> Option<Bench> {
+    Bench::new(Copying::Auto)
 }
 
 fn ino(fs: &Fs, path: &str) -> Option<Ino> {
@@ -116,7 +64,7 @@ fn written() -> Vec<u8> {
 
 #[test]
 fn a_copy_that_was_not_synced_goes_back_to_the_base() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for flush_log in [false, true] {
         let fs = bench.open();
         write(&fs, "base", 0, b"NEW", false);
@@ -131,7 +79,7 @@ fn a_copy_that_was_not_synced_goes_back_to_the_base() {
 
 #[test]
 fn what_was_synced_or_closed_is_not_taken_back() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for closed in [false, true] {
         let fs = bench.open();
         write(&fs, "base", 0, if closed { b"one" } else { b"two" }, false);
@@ -152,7 +100,7 @@ fn what_was_synced_or_closed_is_not_taken_back() {
 
 #[test]
 fn a_copy_settles_by_itself() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, "base", 0, b"NEW", false);
     let of = ino(&fs, "base").unwrap();
@@ -176,7 +124,7 @@ fn a_copy_settles_by_itself() {
 
 #[test]
 fn a_synced_file_outlives_its_replacement_that_was_not() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     create(&fs, "file", b"old", true);
     create(&fs, "removed", b"removed", true);
@@ -200,7 +148,7 @@ fn a_synced_file_outlives_its_replacement_that_was_not() {
 fn a_replacement_is_whole_once_its_name_is_on_disk() {
     // Much, so that writing it out takes longer than what comes before the cut.
     let much = base().repeat(240);
-    for bench in ["ext4", "xfs"].into_iter().filter_map(Bench::on) {
+    for bench in ["ext4", "xfs"].into_iter().filter_map(|kind| Bench::on(kind, Copying::Auto)) {
         for flush_log in [false, true] {
             let fs = bench.open();
             let path = format!("file{flush_log}");
@@ -220,7 +168,7 @@ fn a_replacement_is_whole_once_its_name_is_on_disk() {
 
 #[test]
 fn sealed_content_outlives_a_write_that_was_not_synced() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     create(&fs, "file", &base(), true);
     {
@@ -236,7 +184,7 @@ fn sealed_content_outlives_a_write_that_was_not_synced() {
 
 #[test]
 fn a_snapshot_that_seals_a_copy_loses_nothing_of_the_base() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, "base", 0, b"NEW", false);
     {
@@ -251,7 +199,7 @@ fn a_snapshot_that_seals_a_copy_loses_nothing_of_the_base() {
 /// The store's copy of the file and the layer's are one file on the host: were the layer to write it again, a blob would change.
 #[test]
 fn what_a_snapshot_has_sealed_stays_sealed_after_a_power_cut() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     create(&fs, "new", b"what the snapshot takes", true);
     let taken = {
@@ -271,7 +219,7 @@ fn what_a_snapshot_has_sealed_stays_sealed_after_a_power_cut() {
 
 #[test]
 fn content_that_is_gone_without_a_power_cut_is_not_taken_for_empty() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     create(&fs, "new", b"content", true);
     let data = fs.layer().unwrap().data().path().to_owned();

@@ -2,82 +2,31 @@
 //! with what it hadn't written, but for the log where that makes names newer than content.
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+#[path = "store_util/bench.rs"]
+mod bench;
 #[path = "store_util/disk.rs"]
 mod disk;
 #[path = "common/skip.rs"]
 mod skip;
 
-use cairnfs::format::{Digest, Ino, Mode, Name};
+use bench::{Bench, LENGTH, ROOT, WRITE, base, name};
+use cairnfs::format::{Ino, Mode};
 use cairnfs::fsck::{self, Code, Mending, Options};
-use cairnfs::ingest::{ImportOptions, Progress, import_dir};
 use cairnfs::layer::{Body, FileContent, Layer, LayerError, Partial, Space};
-use cairnfs::store::Store;
-use cairnfs::vfs::{Caller, Copying, Fs, OpenMode, SetAttr};
-use disk::Disk;
-use skip::possible;
+use cairnfs::vfs::{Copying, Fs, OpenMode, SetAttr};
 use std::os::unix::fs::MetadataExt;
 
-const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
-const WRITE: OpenMode = OpenMode { write: true, truncate: false };
-const LENGTH: usize = 100_000;
-
-/// A store with a layer on a disk, whose base has the file `base` of `LENGTH` times `b`. Blocks have 4096 bytes.
-struct Bench {
-    disk: Disk,
-    manifest: Digest,
-    _folder: tempfile::TempDir,
+fn bench() -> Option<Bench> {
+    Bench::new(Copying::Range)
 }
 
-impl Bench {
-    /// `None` where power can't be cut.
-    fn new() -> Option<Self> {
-        if !possible(&["xfs_io"]) {
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source");
-        std::fs::create_dir(&source).unwrap();
-        std::fs::write(source.join("base"), vec![b'b'; LENGTH]).unwrap();
-        let disk = Disk::make(folder.path(), "ext4").unwrap();
-        let store = Store::init(&disk.store()).unwrap();
-        let options = ImportOptions::new("base".parse().unwrap());
-        let manifest = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
-        Some(Self { disk, manifest, _folder: folder })
+fn check(bench: &Bench, mending: Mending) -> Vec<Code> {
+    let report =
+        fsck::run(&bench.store(), bench.manifest, &bench.layer(), Options::default(), mending, &fsck::Alone).unwrap();
+    if mending == Mending::Done {
+        assert!(report.repaired && report.unmended.is_empty(), "{report:?}");
     }
-
-    fn store(&self) -> Store {
-        Store::open(&self.disk.store()).unwrap()
-    }
-
-    fn layer(&self) -> std::path::PathBuf {
-        self.disk.at.join("layer")
-    }
-
-    fn open(&self) -> Fs {
-        let fs = Fs::with_layer(&self.store(), self.manifest, Layer::open(&self.layer()).unwrap()).unwrap();
-        fs.copy_by(Copying::Range);
-        fs
-    }
-
-    fn cut(&self, fs: Fs, flush_log: bool) -> Fs {
-        self.disk.cut_power(flush_log);
-        drop(fs);
-        self.disk.restart();
-        self.open()
-    }
-
-    fn check(&self, mending: Mending) -> Vec<Code> {
-        let report =
-            fsck::run(&self.store(), self.manifest, &self.layer(), Options::default(), mending, &fsck::Alone).unwrap();
-        if mending == Mending::Done {
-            assert!(report.repaired && report.unmended.is_empty(), "{report:?}");
-        }
-        report.problems.iter().map(|problem| problem.code).collect()
-    }
-}
-
-fn name(text: &str) -> Name<'_> {
-    Name::new(text.as_bytes()).unwrap()
+    report.problems.iter().map(|problem| problem.code).collect()
 }
 
 fn ino(fs: &Fs) -> Ino {
@@ -119,10 +68,6 @@ fn with(mut content: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     content
 }
 
-fn base() -> Vec<u8> {
-    vec![b'b'; LENGTH]
-}
-
 fn partial(fs: &Fs) -> Partial {
     fs.layer().unwrap().db().inode(ino(fs)).unwrap().unwrap().partial().expect("partial content").1
 }
@@ -136,7 +81,7 @@ fn held(fs: &Fs) -> u64 {
 
 #[test]
 fn only_what_is_touched_comes_into_the_layer() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, LENGTH as u64, b"!", false);
     let mut right = [base(), b"!".to_vec()].concat();
@@ -148,7 +93,7 @@ fn only_what_is_touched_comes_into_the_layer() {
 
 #[test]
 fn blocks_that_were_not_synced_go_back_to_the_base_one_by_one() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for (number, flush_log) in [false, true].into_iter().enumerate() {
         let fs = bench.open();
         let synced = format!("synced{number}");
@@ -160,13 +105,13 @@ fn blocks_that_were_not_synced_go_back_to_the_base_one_by_one() {
         assert!(read(&fs) == right, "what comes back is neither the blob nor what was synced");
         fs.close().unwrap();
         drop(fs);
-        assert_eq!(bench.check(Mending::Off), []);
+        assert_eq!(check(&bench, Mending::Off), []);
     }
 }
 
 #[test]
 fn a_file_whose_first_write_was_not_synced_is_the_bases() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, 5000, b"NEW", false);
     assert!(!partial(&fs).settled);
@@ -176,12 +121,12 @@ fn a_file_whose_first_write_was_not_synced_is_the_bases() {
     assert_eq!(fs.layer().unwrap().recovered().reverted, 1);
     fs.close().unwrap();
     drop(fs);
-    assert_eq!(bench.check(Mending::Off), []);
+    assert_eq!(check(&bench, Mending::Off), []);
 }
 
 #[test]
 fn what_was_cut_off_does_not_come_back() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for killed in [true, false] {
         let fs = bench.open();
         write(&fs, 5000, b"synced", true);
@@ -210,7 +155,7 @@ fn what_was_cut_off_does_not_come_back() {
 
 #[test]
 fn a_write_beside_a_snapshot_loses_nothing_that_was_synced() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, 5000, b"synced", true);
     {
@@ -226,7 +171,7 @@ fn a_write_beside_a_snapshot_loses_nothing_that_was_synced() {
 
 #[test]
 fn a_program_that_does_not_know_partial_content_refuses_the_layer() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     let format = |fs: &Fs| fs.layer().unwrap().db().meta_number("format").unwrap();
     assert_eq!(format(&fs), Some(1));
@@ -246,7 +191,7 @@ fn a_program_that_does_not_know_partial_content_refuses_the_layer() {
 
 #[test]
 fn a_check_knows_blocks_and_mends_them() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let fs = bench.open();
     write(&fs, 5000, b"first", true);
     write(&fs, 50_000, b"second", true);
@@ -273,10 +218,10 @@ fn a_check_knows_blocks_and_mends_them() {
     fs.release(opened.handle);
     layer.close().unwrap();
     drop(fs);
-    let mut codes = bench.check(Mending::Done);
+    let mut codes = check(&bench, Mending::Done);
     codes.sort();
     assert_eq!(codes, [Code::BadKey, Code::BadBlocks, Code::BlocksStray]);
-    assert_eq!(bench.check(Mending::Off), []);
+    assert_eq!(check(&bench, Mending::Off), []);
     let fs = bench.open();
     assert!(read(&fs) == right);
     // Without its data file it is the base's.
@@ -285,7 +230,7 @@ fn a_check_knows_blocks_and_mends_them() {
     fs.close().unwrap();
     drop(fs);
     std::fs::remove_file(path).unwrap();
-    assert_eq!(bench.check(Mending::Done), [Code::DataMissing]);
+    assert_eq!(check(&bench, Mending::Done), [Code::DataMissing]);
     let fs = bench.open();
     assert!(read(&fs) == base());
     let record = fs.layer().unwrap().db().inode(of).unwrap().unwrap();
