@@ -2,65 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod common;
+mod fault_util;
 
 use cairnfs::format::{Mode, Name};
 use cairnfs::layer::{Layer, LayerError};
 use cairnfs::store::Store;
 use cairnfs::vfs::{Caller, Fs, Ino, Make, OpenMode, VfsError, XattrMode};
 use common::spec::Spec;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use fault_util::{Place, possible};
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 
 const ROOT: Caller = Caller { uid: 0, gid: 0, pid: 0 };
-
-/// A small tmpfs, unmounted when the value is dropped.
-struct Small(TempDir);
-
-impl Small {
-    fn new(options: &str) -> Self {
-        let folder = TempDir::with_prefix("cairnfs-small-").unwrap();
-        mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
-        Self(folder)
-    }
-
-    /// Mounted with other options, the content stays.
-    fn grow(&self, options: &str) {
-        mount(None::<&str>, self.path(), None::<&str>, MsFlags::MS_REMOUNT, Some(options)).unwrap();
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) {
-        let path = self.path().join("filler");
-        let zeros = vec![1; 1 << 16];
-        let mut content = Vec::new();
-        for step in [1 << 16, 1] {
-            while fs::write(path.with_extension(content.len().to_string()), &zeros[..step]).is_ok() {
-                content.push(step);
-            }
-        }
-    }
-
-    fn empty(&self) {
-        for entry in fs::read_dir(self.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_stem().is_some_and(|stem| stem == "filler") {
-                fs::remove_file(path).unwrap();
-            }
-        }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = umount2(self.path(), MntFlags::MNT_DETACH);
-    }
-}
 
 fn name(text: &str) -> Name<'_> {
     Name::new(text.as_bytes()).unwrap()
@@ -92,11 +45,14 @@ fn until_refused(fs: &Fs, made: &mut Vec<String>, long: &str) -> (String, VfsErr
 
 #[test]
 fn a_full_disk_refuses_growth_lets_go_of_what_is_removed_and_recovers() {
+    if !possible(&[]) {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let store = Store::init(&folder.path().join("store")).unwrap();
     let base = Spec::new().file("clean", "content").store(&store);
-    let small = Small::new("size=8m");
-    let path = small.path().join("layer");
+    let small = Place::tmpfs("size=8m,nr_inodes=2k");
+    let path = small.at("layer");
     fs::create_dir(&path).unwrap();
     let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
     let long = "x".repeat(200);
@@ -120,7 +76,7 @@ fn a_full_disk_refuses_growth_lets_go_of_what_is_removed_and_recovers() {
     for gone in made.drain(..100) {
         fs.rmdir(Ino::ROOT, name(&gone)).unwrap();
     }
-    small.empty();
+    small.unfill();
     make(&fs, "another").unwrap();
     made.push("another".into());
     let opened = fs.open(clean, write).unwrap();
@@ -142,11 +98,14 @@ fn a_full_disk_refuses_growth_lets_go_of_what_is_removed_and_recovers() {
 /// Writing a table in the background fails too on a full disk; the operations that hear of it are told what it is, and none is lost.
 #[test]
 fn a_disk_too_full_for_the_databases_tables_is_told_as_full() {
+    if !possible(&[]) {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let store = Store::init(&folder.path().join("store")).unwrap();
     let base = Spec::new().store(&store);
-    let small = Small::new("size=9m");
-    let path = small.path().join("layer");
+    let small = Place::tmpfs("size=9m,nr_inodes=2k");
+    let path = small.at("layer");
     fs::create_dir(&path).unwrap();
     let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
     let value: Vec<u8> = (0..3000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -180,7 +139,7 @@ fn a_disk_too_full_for_the_databases_tables_is_told_as_full() {
     }
     assert_eq!(fs.layer().unwrap().db().reopened(), opened);
     // Once there is room for the tables, all goes on.
-    small.grow("size=40m");
+    assert!(small.remount("size=40m"));
     for dir in made.drain(..20) {
         fs.rmdir(Ino::ROOT, name(&dir)).unwrap();
     }
@@ -196,11 +155,14 @@ fn a_disk_too_full_for_the_databases_tables_is_told_as_full() {
 /// What removed files hold until it is safe to give it back is had by whoever needs it, and told as free.
 #[test]
 fn room_of_removed_files_is_had_at_once() {
+    if !possible(&[]) {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let store = Store::init(&folder.path().join("store")).unwrap();
     let base = Spec::new().file("clean", vec![7; 3 << 20]).store(&store);
-    let small = Small::new("size=40m");
-    let path = small.path().join("layer");
+    let small = Place::tmpfs("size=40m,nr_inodes=2k");
+    let path = small.at("layer");
     fs::create_dir(&path).unwrap();
     let fs = Fs::with_layer(&store, base, Layer::open(&path).unwrap()).unwrap();
     let open = OpenMode { write: true, truncate: false };
@@ -214,7 +176,7 @@ fn room_of_removed_files_is_had_at_once() {
         told.available * u64::from(told.block_size)
     };
     // All else is taken, so that the copy of 3 MiB has room only where the removed file was.
-    small.fill();
+    small.fill_but_inodes();
     let before = free();
     fs.unlink(Ino::ROOT, name("old")).unwrap();
     fs.forget(attr.ino);

@@ -2,71 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on shall panic")]
 
 mod cli_util;
-#[path = "common/skip.rs"]
-mod skip;
+mod fault_util;
 
 use cli_util::program;
+use fault_util::{Place, possible};
 use serde_json::Value;
-use skip::possible;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// A small filesystem, unmounted when the value is dropped.
-struct Small {
-    dir: tempfile::TempDir,
-}
-
-impl Small {
-    fn new(kind: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("cairnfs-full-").tempdir().unwrap();
-        let at = dir.path().join("at");
-        fs::create_dir(&at).unwrap();
-        let run = |program: &str, args: &[&str]| {
-            let status = Command::new(program).args(args).status();
-            assert!(status.unwrap().success(), "{program} {args:?}");
-        };
-        let at = at.to_str().unwrap();
-        if kind == "tmpfs" {
-            run("mount", &["-t", "tmpfs", "-o", "size=4m", "small", at]);
-        } else {
-            let image = dir.path().join("image");
-            fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
-            run(&format!("mkfs.{kind}"), &["-q", image.to_str().unwrap()]);
-            run("mount", &["-o", "loop", image.to_str().unwrap(), at]);
-        }
-        Self { dir }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join("at").join(name)
-    }
-
-    /// Takes all room that is left, by blocks and then by inodes.
-    fn fill(&self) {
-        let folder = self.at("filler");
-        fs::create_dir(&folder).unwrap();
-        let mut count = 0;
-        for length in [1 << 16, 4096, 1] {
-            loop {
-                let path = folder.join(count.to_string());
-                let written = fs::write(&path, vec![1; length]).and_then(|()| fs::File::open(&path)?.sync_all());
-                if written.is_err() {
-                    break;
-                }
-                count += 1;
-            }
-        }
-    }
-
-    fn empty(&self) {
-        fs::remove_dir_all(self.at("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.at(""), nix::mount::MntFlags::MNT_DETACH);
+fn small(kind: &str) -> Place {
+    match kind {
+        "tmpfs" => Place::tmpfs("size=4m,nr_inodes=2k"),
+        _ => Place::ext4(16, &[]),
     }
 }
 
@@ -78,7 +25,7 @@ fn cairnfs(store: &Path, code: i32, args: &[&str]) -> (String, String) {
 }
 
 /// A store with the refs `one` and `two`.
-fn store(small: &Small) -> PathBuf {
+fn store(small: &Place) -> PathBuf {
     let store = small.at("store");
     cairnfs(&store, 0, &["init", "-q"]);
     let source = tempfile::tempdir().unwrap();
@@ -97,7 +44,7 @@ fn a_ref_is_removed_on_a_full_disk_and_comes_back() {
         return;
     }
     for kind in KINDS {
-        let small = Small::new(kind);
+        let small = small(kind);
         let store = store(&small);
         // Moved until the next line of its history begins a new block.
         let history = store.join("history/moved@");
@@ -115,7 +62,7 @@ fn a_ref_is_removed_on_a_full_disk_and_comes_back() {
         let (text, _) = cairnfs(&store, 0, &["rm", "ref", "moved"]);
         assert!(text.contains("brings it back"), "{kind}: {text}");
         cairnfs(&store, 3, &["show", "moved"]);
-        small.empty();
+        small.unfill();
         cairnfs(&store, 0, &["refs", "undo", "moved"]);
         cairnfs(&store, 0, &["show", "moved"]);
         let value: Value =
@@ -132,7 +79,7 @@ fn a_ref_whose_history_has_no_room_is_removed_and_said_not_to_come_back() {
         return;
     }
     for kind in KINDS {
-        let small = Small::new(kind);
+        let small = small(kind);
         let store = store(&small);
         fs::remove_dir_all(store.join("history")).unwrap();
         fs::create_dir(store.join("history")).unwrap();
@@ -145,7 +92,7 @@ fn a_ref_whose_history_has_no_room_is_removed_and_said_not_to_come_back() {
             assert_eq!(value["undo"], false);
         }
         cairnfs(&store, 3, &["show", "one"]);
-        small.empty();
+        small.unfill();
         cairnfs(&store, 3, &["refs", "undo", "one"]);
     }
 }

@@ -137,16 +137,25 @@ impl Place {
 
     /// Takes all room and all inodes that are left.
     pub fn fill(&self) {
+        self.fill_by(|folder| Self::fill_room(folder) | Self::fill_inodes(folder));
+    }
+
+    /// Takes all room that is left.
+    pub fn fill_but_inodes(&self) {
+        self.fill_by(Self::fill_room);
+    }
+
+    fn fill_by(&self, once: impl Fn(&Path) -> bool) {
         let folder = self.at("filler");
         fs::create_dir_all(&folder).ok();
         // Room that was freed a moment ago may come back once the filesystem has written that down.
-        while self.fill_once(&folder) {
+        while once(&folder) {
             assert!(run("sync", &["-f", self.at("").to_str().unwrap()]));
         }
     }
 
-    /// Returns whether there was room for anything.
-    fn fill_once(&self, folder: &Path) -> bool {
+    /// Returns whether there was any.
+    fn fill_room(folder: &Path) -> bool {
         let mut any = false;
         if let Ok(file) = File::options().create(true).append(true).open(folder.join("big")) {
             use std::io::Write as _;
@@ -156,9 +165,14 @@ impl Place {
                 }
             }
         }
+        any
+    }
+
+    /// Returns whether there was any.
+    fn fill_inodes(folder: &Path) -> bool {
         let names = fs::read_dir(folder).map_or(0, Iterator::count);
         let make = |number: &usize| File::create_new(folder.join(format!("inode{number}"))).is_ok();
-        any | ((names..100_000).take_while(make).count() > 0)
+        (names..100_000).take_while(make).count() > 0
     }
 
     pub fn unfill(&self) {
