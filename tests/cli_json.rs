@@ -145,7 +145,11 @@ fn what_mounts_and_layers_tell_keeps_the_rules() {
     first(&run(&world, &["mounts"], &[]), "mounts", &mounted);
     fs::write(world.path("mnt/new"), "x").unwrap();
     first(&run(&world, &["diff", mnt], &[]), "changes", &["change", "path"]);
-    run(&world, &["stats", mnt], &["mode", "uptime_seconds", "layer_bytes"]);
+    let stats = run(&world, &["stats", mnt], &["mode", "uptime_seconds", "layer_bytes"]);
+    let help = world.run(&["stats", "--help"]);
+    for key in stats.as_object().unwrap().keys().filter(|key| !key.starts_with("op_")) {
+        assert!(help.split([' ', ',', '\n']).any(|word| word == key), "the help doesn't tell {key}");
+    }
     let config: Value = serde_json::from_str(&fs::read_to_string(world.path("mnt/.ctl/config.json")).unwrap()).unwrap();
     check("config.json", &config);
     assert_eq!(config["mounted_at"], mount["mounted_at"]);

@@ -195,7 +195,8 @@ fn a_snapshot_is_cancelled_by_command() {
     std::fs::write(mnt.join(".ctl/cmd"), "cancel").unwrap();
     assert_cancelled(&world, taken);
     let taken = snapshot(&world);
-    world.run(&["snapshot", "--cancel", world.str("mnt")]);
+    let cancelled = world.json(&["snapshot", "--cancel", world.str("mnt")]);
+    assert_eq!(cancelled["mountpoint"], world.str("mnt"));
     assert_cancelled(&world, taken);
     world.fail(3, &["snapshot", "--cancel", world.str("mnt")]);
     assert_layer_goes_on(&world);

@@ -86,7 +86,7 @@ pub enum Command {
     Mounts(mounts::Args),
     #[command(about = "Remove a ref or a layer")]
     Rm(rm::Args),
-    #[command(about = "Describe a ref, manifest, object or layer")]
+    #[command(about = "Describe a ref, manifest or layer")]
     Show(show::Args),
     #[command(about = "List a directory of a manifest")]
     Ls(ls::Args),
@@ -106,4 +106,23 @@ pub enum Command {
     Completions(generate::CompletionArgs),
     #[command(about = "Write the man pages into a directory")]
     Man(generate::ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    /// Where standard output is no terminal, lines are broken at 100 columns: prose bears that, what stands in columns doesn't.
+    #[test]
+    fn what_stands_in_columns_is_not_broken() {
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
 }

@@ -16,7 +16,7 @@ Examples:
   cairnfs cat debian:/etc/os-release        a file of a manifest
   cairnfs cat debian:/etc                   a directory: its tree object as JSON
   cairnfs cat debian:                       the root directory
-  cairnfs cat 3b0c44298fc1c149...           an object by its digest; trees, manifests and link tables as JSON
+  cairnfs cat 3b0c44298fc1c149...           an object by its digest
   cairnfs cat --raw DIGEST | sha256sum      the bytes as they are stored";
 
 /// Prints a file or an object of the store.

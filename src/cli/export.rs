@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
 use super::progress::Bar;
-use crate::control::text::size;
+use crate::control::text::{escape_path, size};
 use crate::format::{Digest, Manifest};
 use crate::ingest::tar::Compression;
 use crate::ingest::{self, ExportOptions, Progress};
@@ -18,8 +18,9 @@ use std::sync::Arc;
 const EXAMPLES: &str = "\
 Examples:
   cairnfs export debian ./rootfs             a directory, made when it isn't there
-  cairnfs export debian rootfs.tar.zst       a tar archive; .tar, .tar.gz, .tar.zst and .tar.xz by the name
-  cairnfs export debian - | ssh host 'tar -xpC /srv/rootfs --numeric-owner --xattrs --xattrs-include=*'
+  cairnfs export debian rootfs.tar.zst       an archive: .tar, .tar.gz, .tar.zst, .tar.xz
+  cairnfs export debian - |
+    ssh host 'tar -xpC /srv/rootfs --numeric-owner --xattrs --xattrs-include=*'
 
 An archive's file appears whole, or not at all. What was exported imports as the same manifest again, times given.";
 
@@ -94,7 +95,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
 fn value(digest: Digest, manifest: &Manifest, target: &Path) -> serde_json::Value {
     json!({
         "manifest": digest,
-        "target": target.display().to_string(),
+        "target": escape_path(target),
         "entries": manifest.totals.entries,
         "files": manifest.totals.files,
         "bytes": manifest.totals.bytes,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 const EXAMPLES: &str = "\
 Examples:
   cairnfs import ./rootfs debian                     a directory
-  cairnfs import rootfs.tar.zst debian               a tar archive, plain or compressed by gzip, zstd or xz
+  cairnfs import rootfs.tar.zst debian               an archive: .tar, .tar.gz, .tar.zst, .tar.xz
   curl -s https://... | cairnfs import - debian      an archive from standard input
   mmdebstrap bookworm - | cairnfs import - debian
   cairnfs import ./rootfs web/base --label project=web --created 2024-05-01T00:00:00Z

@@ -2,15 +2,14 @@
 
 use super::context::Context;
 use super::error::{Doing as _, Result};
-use crate::control::text::escape;
+use crate::control::text::escape_path;
 use crate::store::Store;
 use serde_json::json;
-use std::os::unix::ffi::OsStrExt as _;
 
 const EXAMPLES: &str = "\
 Examples:
   cairnfs init                          the default store
-  cairnfs --store /data/store init      a store elsewhere; CAIRNFS_STORE names it for later commands";
+  cairnfs --store /data/store init      elsewhere; CAIRNFS_STORE names it for later commands";
 
 /// Makes a store, or checks the one that is there.
 ///
@@ -23,6 +22,6 @@ pub struct Args {}
 pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
     let path = context.store_path();
     let store = Store::init(&path).doing(|| format!("make a store in {}", path.display()))?;
-    let shown = escape(store.path().as_os_str().as_bytes());
+    let shown = escape_path(store.path());
     context.out.done(&json!({ "store": shown }), || format!("the store {shown} is ready"))
 }

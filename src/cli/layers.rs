@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::{Doing as _, Error, Result};
 use super::mounts;
 use super::output::Table;
-use crate::control::text::escape;
+use crate::control::text::{escape, escape_path};
 use crate::format::RefName;
 use crate::store::{LayerConfig, LayerMode, MountInfo, Store, StoreError};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ impl Described {
     }
 
     fn mountpoint(&self) -> Option<String> {
-        self.mount.as_ref().map(|mount| escape(mount.record.mountpoint.as_os_str().as_bytes()))
+        self.mount.as_ref().map(|mount| escape_path(&mount.record.mountpoint))
     }
 
     fn refs_text(&self) -> String {

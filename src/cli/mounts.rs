@@ -7,12 +7,11 @@ use super::explain::split;
 use super::output::Table;
 use crate::control::client::{self, AskError};
 use crate::control::reply::{Done, Failure};
-use crate::control::text;
+use crate::control::text::escape_path;
 use crate::format::LayerName;
 use crate::fuse;
 use crate::store::{MountInfo, MountRecord, Store};
 use serde_json::{Value, json};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -38,7 +37,7 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<()> {
         for found in &all {
             let record = &found.record;
             table.row([
-                text::escape(record.mountpoint.as_os_str().as_bytes()),
+                escape_path(&record.mountpoint),
                 record.reference.clone(),
                 mode(record).into(),
                 record.layer.as_ref().map_or_else(|| "-".into(), ToString::to_string),
@@ -59,7 +58,7 @@ fn state(found: &MountInfo) -> &'static str {
 pub(super) fn value(found: &MountInfo) -> Value {
     let record = &found.record;
     json!({
-        "mountpoint": text::escape(record.mountpoint.as_os_str().as_bytes()),
+        "mountpoint": escape_path(&record.mountpoint),
         "ref": record.reference,
         "manifest": record.manifest,
         "mode": mode(record),
@@ -67,8 +66,8 @@ pub(super) fn value(found: &MountInfo) -> Value {
         "pid": record.pid,
         "mounted_at": since(record),
         "state": state(found),
-        "socket": text::escape(record.socket.as_os_str().as_bytes()),
-        "log": text::escape(record.log.as_os_str().as_bytes()),
+        "socket": escape_path(&record.socket),
+        "log": escape_path(&record.log),
     })
 }
 

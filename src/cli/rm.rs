@@ -10,9 +10,9 @@ use serde_json::json;
 
 const EXAMPLES: &str = "\
 Examples:
-  cairnfs rm ref debian               the ref goes; `cairnfs refs undo debian` brings it back for a while
+  cairnfs rm ref debian               the ref; `cairnfs refs undo debian` brings it back
   cairnfs rm layer work --dry-run     say what would go
-  cairnfs rm layer work               the layer and all that was written to it; this can't be taken back
+  cairnfs rm layer work               the layer and all that was written to it, for good
 
 What nothing names any more is removed by `cairnfs gc`.";
 

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::mounts;
 use super::target::{Target, with_layer};
 use crate::control::mounted::summary;
+use crate::control::text::escape_path;
 use crate::format::RefName;
 use crate::store::Store;
 use serde_json::json;
@@ -61,5 +62,5 @@ fn cancel(context: &Context, store: &Store, args: &Args) -> Result<()> {
         return Err(error.help("a snapshot of a layer that isn't mounted ends with the command that takes it"));
     };
     let done = mounts::ask(&mount, "cancel", &doing)?;
-    context.out.done(&done.result, || done.message.clone())
+    context.out.done(&json!({ "mountpoint": escape_path(&mount.record.mountpoint) }), || done.message.clone())
 }

@@ -24,13 +24,17 @@ pub struct Args {
 }
 
 fn after_help() -> String {
-    let mut help = format!("{EXAMPLES}\n\nKeys:\n");
+    let mut help = format!(
+        "{EXAMPLES}\n\nKeys:\n  version, pid, mountpoint, store, ref, manifest, mode, layer\n  \
+         {:<26}What is mounted there, and by which process\n",
+        ""
+    );
     for (key, meaning) in keys() {
         help.push_str(&format!("  {key:<26}{meaning}\n"));
     }
     help + "  op_NAME, op_NAME_errors   How often an operation was asked for, and failed\n\
   \x20 op_NAME_seconds           Time that it took, all requests together\n\
-  \x20 op_NAME_p50_seconds       Half of them took less; a power of two of microseconds, null without requests\n\
+  \x20 op_NAME_p50_seconds       Half of them took less; a power of two of microseconds, or null\n\
   \x20 op_NAME_p99_seconds       99 of 100 took less"
 }
 

@@ -5,6 +5,7 @@ use super::error::{Doing as _, Error, Result};
 use super::exit::Exit;
 use super::mounts;
 use crate::control::client;
+use crate::control::text::escape_path;
 use crate::fuse;
 use crate::store::{MountInfo, Store};
 use crate::sys::process::Process;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 const EXAMPLES: &str = "\
 Examples:
   cairnfs umount /mnt
-  cairnfs umount /mnt --lazy      now, though something still uses it; it ends when the last user lets go
+  cairnfs umount /mnt --lazy      now, though it is in use; it ends when the last user lets go
 
 It also clears away a mount whose process has died.";
 
@@ -66,9 +67,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
 }
 
 fn done(context: &Context, path: &Path) -> Result<()> {
-    context
-        .out
-        .done(&json!({ "mountpoint": path.display().to_string() }), || format!("{} is unmounted", path.display()))
+    context.out.done(&json!({ "mountpoint": escape_path(path) }), || format!("{} is unmounted", path.display()))
 }
 
 /// Nothing is mounted there: a record of a dead mount is cleared away.

@@ -3,7 +3,7 @@
 //! Each figure is declared once, in [`FIGURES`], with its key, meaning and unit. Keys are stable: one may be added, none renamed.
 
 use crate::format::Totals;
-use crate::fuse::MetricsSnapshot;
+use crate::fuse::{self, MetricsSnapshot};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
@@ -95,9 +95,9 @@ const FIGURES: &[Figure] = &[
     }),
 ];
 
-/// What every key of `stats` means, for the documentation.
+/// What every key of `stats` means that has a figure of the mount as a whole, for the documentation.
 pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FIGURES.iter().map(|figure| (figure.key, figure.help))
+    FIGURES.iter().map(|figure| (figure.key, figure.help)).chain(fuse::events())
 }
 
 impl Figures {

@@ -3,6 +3,8 @@
 //! Invariant: parsing text that a person wrote never panics, whatever the text.
 
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// Text that isn't a duration.
@@ -90,6 +92,11 @@ pub fn escape(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|&byte| push_hex(&mut text, byte));
     }
     text
+}
+
+/// A path as text: see [`escape`].
+pub fn escape_path(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
 }
 
 fn push_hex(text: &mut String, byte: u8) {

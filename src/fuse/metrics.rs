@@ -64,13 +64,18 @@ macro_rules! events {
 }
 
 events! {
-    opens_passthrough "opens whose reads and writes the kernel does on the host file itself";
-    opens_cached "opens that are read and written through the daemon and the page cache";
-    backings_registered "host files registered with the kernel for passthrough";
-    backings_reused "opens that found their host file registered already";
-    backings_failed "host files that the kernel didn't take for passthrough";
-    reopens_elsewhere "opens sent round again because older descriptors still read the file's former content";
-    panics "requests answered EIO because of a bug in this program";
+    opens_passthrough "Opens whose reads and writes the kernel does on the host file itself";
+    opens_cached "Opens that are read and written through the daemon and the page cache";
+    backings_registered "Host files registered with the kernel for passthrough";
+    backings_reused "Opens that found their host file registered already";
+    backings_failed "Host files that the kernel didn't take for passthrough";
+    reopens_elsewhere "Opens sent round again, for older descriptors read the former content";
+    panics "Requests answered EIO because of a bug in this program";
+}
+
+/// The names and meanings of the counters beside the operations.
+pub fn events() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EVENTS.iter().map(|(name, meaning, _)| (*name, *meaning))
 }
 
 /// One operation's counters.

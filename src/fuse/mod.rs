@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! session         a mount from beginning to end                requests  the kernel's requests, one method each
-//! mounting        mount(2), umount2(2), fusermount3            adapter   what serves them · meter: counts them
-//! mount_options   -o options                                   *_ops     names · files · attributes · directories
-//! mount_error     why a mount failed, and what to do           nodes     numbers that the kernel knows inodes by
+//! turns           who waits for the next request               adapter   what serves them · meter: counts them
+//! mounting        mount(2), umount2(2), fusermount3            *_ops     namespace_ops · file_ops · attr_ops · dir_ops
+//! mount_options   -o options                                   nodes     numbers that the kernel knows inodes by
+//! mount_error     why a mount failed, and what to do
 //! mount_table     /proc/self/mountinfo                         io_mode   passthrough or page cache, for each open
 //! running         files that are open to be run
 //! control_dir     .ctl · control_requests: its threads         backing   host files registered for passthrough
@@ -42,7 +43,7 @@ mod running;
 mod session;
 mod turns;
 
-pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot};
+pub use metrics::{BUCKETS, EventSnapshot, Metrics, MetricsSnapshot, OpSnapshot, events};
 pub use mount_error::MountError;
 pub use mount_options::{BadOption, ControlAccess, IoChoice, MountOptions};
 pub use mount_table::{MountEntry, mounts};

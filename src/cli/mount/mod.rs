@@ -28,10 +28,11 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   cairnfs mount debian /mnt                        read-only
-  cairnfs mount debian /mnt --layer work           writable; the layer `work` keeps what changes, over unmounts and crashes
-  cairnfs mount debian /mnt --tmpfs                writable; what changes is in memory, and dropped at the unmount
+  cairnfs mount debian /mnt --layer work           writable; the layer `work` keeps what changes
+  cairnfs mount debian /mnt --tmpfs                writable; the unmount drops what changed
   cairnfs mount debian /mnt -f -v                  in the foreground, with a log
-  mount -t fuse.cairnfs debian /mnt -o layer=work  by mount(8), once /sbin/mount.fuse.cairnfs is a link to this program
+  mount -t fuse.cairnfs debian /mnt -o layer=work  by mount(8), once /sbin/mount.fuse.cairnfs is a
+                                                   link to this program
 
 In /etc/fstab:
   debian  /mnt  fuse.cairnfs  store=/var/lib/cairnfs,layer=work  0 0";

@@ -27,20 +27,24 @@ pub struct Options {
 /// The options, for `--help`.
 pub const HELP: &str = "\
 Options of -o, separated by commas:
-  ctl=rw|ro|off      `.ctl` takes commands, only shows, or isn't there. With a layer it takes commands by itself. A read-only
-                     mount takes them only when told `ctl=rw`, for the kernel must then let writes through to it
-  io=auto|cached     file content by the kernel itself where it can (the default), or through the page cache
+  ctl=rw|ro|off    `.ctl` takes commands (the default with a layer), only shows, or isn't there.
+                   A read-only mount takes them only when told `ctl=rw`, for the kernel must then
+                   let writes through to it
+  io=auto|cached   file content by the kernel itself where it can (the default), or through the
+                   page cache
   copy=auto|whole|range
-                     what the first write to a file of the base copies into the layer: all of a file, and of large ones only the parts
-                     that are changed, where the filesystem can't share them (the default); always all; or only parts of every file
-  ro                 read-only, also with a layer
+                   what the first write to a file of the base copies into the layer: all of it, but
+                   of a large file only what is changed, where the filesystem can't share blocks
+                   (the default); always all of it; always only what is changed
+  ro               read-only, also with a layer
   nosuid nodev noexec noatime allow_other
-                     as mount(8) and mount.fuse(8) have them
-  remount            give the mount that is there other flags: ro or rw, nosuid, nodev, noexec, noatime. What else is told must be
-                     as it is; rw needs a layer, `tmpfs` or `ctl=rw`
-  threads=N          threads that serve the kernel
+                   as mount(8) and mount.fuse(8) have them
+  remount          give the mount that is there other flags: ro or rw, nosuid, nodev, noexec,
+                   noatime. What else is told must be as it is; rw needs a layer, `tmpfs` or
+                   `ctl=rw`
+  threads=N        threads that serve the kernel [default: 4]
   store=PATH layer=NAME tmpfs project=NAME log=FILTER
-                     as the options of the command line: for fstab and `mount -t fuse.cairnfs`";
+                   as the options of the command line: for fstab and `mount -t fuse.cairnfs`";
 
 impl Options {
     /// Adds what one `-o` says; a later word wins over an earlier one.

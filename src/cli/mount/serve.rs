@@ -14,12 +14,11 @@ use crate::control::holding::Holding;
 use crate::control::mounted::Mount;
 use crate::control::socket;
 use crate::control::stats::Identity;
-use crate::control::text::escape;
+use crate::control::text::escape_path;
 use crate::format::{Digest, LayerName, Timestamp};
 use crate::fuse::{ControlAccess, ControlFiles, MountOptions, Mounted};
 use crate::store::{LayerConfig, MountGuard, MountRecord, Store, StoreError, now_ms};
 use serde_json::{Value, json};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -243,14 +242,10 @@ fn record(plan: &Plan, store: &Store, manifest: Digest, id: String) -> MountReco
     }
 }
 
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes())
-}
-
 fn identity(plan: &Plan, store: &Store, record: &MountRecord) -> Identity {
     Identity {
-        mountpoint: shown(&record.mountpoint),
-        store: shown(store.path()),
+        mountpoint: escape_path(&record.mountpoint),
+        store: escape_path(store.path()),
         reference: plan.reference.clone(),
         manifest: record.manifest.to_string(),
         mode: mounts::mode(record),
@@ -261,17 +256,17 @@ fn identity(plan: &Plan, store: &Store, record: &MountRecord) -> Identity {
 fn config(plan: &Plan, store: &Store, record: &MountRecord, options: &MountOptions) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "store": shown(store.path()),
+        "store": escape_path(store.path()),
         "ref": record.reference,
         "manifest": record.manifest,
-        "mountpoint": shown(&record.mountpoint),
+        "mountpoint": escape_path(&record.mountpoint),
         "mode": mounts::mode(record),
         "layer": record.layer,
         "project": plan.project,
         "mounted_at": time_text(record.started_unix_ms),
         "pid": record.pid,
-        "socket": shown(&record.socket),
-        "log": shown(&record.log),
+        "socket": escape_path(&record.socket),
+        "log": escape_path(&record.log),
         "options": {
             "read_only": options.read_only,
             "suid": options.suid,
