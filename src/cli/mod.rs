@@ -5,6 +5,9 @@
 //!          │                 │
 //!          │                 └── mounts ── control::client ── socket of a live mount
 //!          └── exit codes, error and explain (what an error means and what to do), output (text or --json), log
+//!
+//! commands   cat diff doctor export fsck gc generate import init layers ls mount mounts refs rm show snapshot stats umount
+//! shared     lookup: a path in a manifest · target: what `DIR|LAYER` means · progress: a bar · log_writer: where log lines go
 //! ```
 //! A command gets a [`context::Context`], returns [`error::Result`], and prints through [`output::Output`] alone.
 

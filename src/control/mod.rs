@@ -4,7 +4,11 @@
 //!   .ctl/FILE ── files ──┐                       client ── connects to ──┐
 //!                        ├── engine ── command   (command line)          │
 //!   run/ID.sock ─ socket ┘     │                                 run/ID.sock, found by the store's records
-//!                           backend ── the mounted filesystem, snapshot, gc
+//!                           backend ── mounted: the filesystem, snapshot, gc
+//!
+//! reply     the answer to a command               stats    the figures of a mount
+//! collect   what a collection has to say          holding  a filesystem for this process alone, and what keeps its objects
+//! text      how people write values
 //! ```
 //! * Commands run one at a time in threads of their own ([`engine`]); no lock of control is taken by a filesystem operation, and no
 //!   command touches the mount's own mountpoint, so control answers when the mount doesn't.

@@ -6,6 +6,7 @@
 //! check    names, numbers, structure, counts (pure)         content  data files and blobs (pure); facts about blobs (parallel)
 //! plan     problems into changes, round by round (pure)     repair   the changes, in one batch
 //! problem  what can be wrong, and the report                pool     work in parallel, in order
+//! error    why a layer can't be checked or mended at all
 //! ```
 //! 1. *Scan.* Records that can't be decoded are kept apart, and their inodes are treated as there but unknown.
 //! 2. *Walk* the merged tree from the root: which inodes have which names. What isn't reached is walked from its own tops.

@@ -7,6 +7,9 @@
 //!
 //!   manifest ── export/walk ──┬── export/dir ── files, times, owners, attributes
 //!                             └── export/tar ── PAX archive
+//!
+//! options, exclude  what an import is told          dirs   open directories down a deep tree       stat   what the kernel tells of a file
+//! progress          how far it is                   trail  paths, cheap to carry                 error  why it failed
 //! ```
 //! Invariants: what can't be read or stored is an error that names it, never skipped. Nothing is visible before all of it is durable. The same
 //! source gives the same manifest, whatever the number of threads. Nothing here recurses over the depth of a tree, follows a symbolic link, prints,

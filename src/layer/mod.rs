@@ -6,8 +6,11 @@
 //!      /index.mark  how many batches the database was given: one that has fewer is damaged (mark)
 //!      /new      while the database was never used: a layer without it that lacks its database is damaged, not new (making)
 //!      /instance the mounting of the host's filesystem that it was opened on last (instance)
-//!      /data/    content of dirty files                (data)
+//!      /data/    content of dirty files                (data; of which blocks, of files copied up by range: blocks)
 //! ```
+//! `recovery` mends what a crash left; `inspect` reads a layer without opening it; `memory` is where the layer of `--tmpfs` lies; `error` says what can
+//! fail.
+//!
 //! A number without a record is clean: the base says what it is. A name without a record is what the base tree says.
 //!
 //! Invariants

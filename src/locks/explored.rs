@@ -14,6 +14,7 @@
 //! | `tree_lock` twice: sync, then settle | a copy has its origin until it is on disk | `fsync_against_*` |
 //! | `tree_lock`, then none, then `tree_lock`, with `frozen` | a snapshot is of one instant, no write is lost, no blob is written, no data file left or missing | `vfs::explored::snapshots::*` |
 //! | stripe of `copy_locks` against the end of a snapshot | what a copy-up reads is there | `copy_up_against_the_end_*` |
+//! | stripe of `copy_locks` > `partials` > `tree_lock` | of a file copied up by range each block comes over once, what was cut off stays off, a snapshot sees no half of a change | `vfs::explored::ranges::*` |
 //! | `tree_lock` > `views` | a kept listing is that of the names there are | `names::a_kept_listing_*` |
 //! | `tree_lock` > `reserved`, and `next` | names have one winner; links are counted right; no number is given twice, none that isn't reserved | the rest of `names` |
 //! | shard of `modes` > `kept`; `aliases` > shard of `counts`; and all of the above beneath | the kernel never meets two backings of a node; what was written is seen; other files aren't touched; no table keeps anything | `fuse::explored` |

@@ -1,8 +1,8 @@
 //! A snapshot: a manifest made out of a layer, mounted or not. See `vfs::freeze` for what is held still, and when.
 //!
 //! 1. *freeze*: the layer at one instant;
-//! 2. *ingest*: dirty content into the store; sealed files become blobs by hard link, without copying;
-//! 3. *encode*: the tree of every directory that changed, or has something changed beneath, deepest first (`encode`); all else is shared
+//! 2. *ingest*: dirty content into the store; sealed files become blobs by hard link, without copying (`ingest`);
+//! 3. *encode*: the tree of every directory that changed, or has something changed beneath (`touched`), deepest first (`encode`); all else is shared
 //!    with the base by digest;
 //! 4. *publish*: one barrier; the layer is made to keep the manifest; the ref;
 //! 5. *rebase*: what is in the store now is clean content of the layer.
@@ -10,6 +10,8 @@
 //! It can be stopped until 4 (`store::Course`), at every file, every few megabytes of content and every directory.
 //!
 //! All or nothing: before 4 nothing names what was stored, and after it the snapshot is whole, whether or not 5 happened.
+//!
+//! `diff` tells what a snapshot would take, by path; `error` why none could be taken.
 
 mod diff;
 mod encode;

@@ -13,7 +13,8 @@
 //!      /run/              records, control sockets and logs of mounts                                             mounts
 //!      /tmp/              files being written, where they need a name                                            publish
 //! ```
-//! `open` makes and opens a store; `layout` alone joins its paths; `publish` alone names its files; `error` says what can fail.
+//! `open` makes and opens a store; `layout` alone joins its paths; `publish` alone names its files; `error` says what can fail. Content comes in by
+//! `reading`, through buffers of `scratch`, what is too long for them by `long`; `course` tells such work to stop.
 //!
 //! Locks, in the order in which they are taken: refs (`refs`), a layer's (`layers`), the store lock (`lock`). Nobody waits for another
 //! while holding the store lock. What is durable when: `writer`. What a collection may take: `sweep`.

@@ -9,7 +9,7 @@
 //! copy_up   clean content becomes dirty           freeze    what a snapshot needs
 //! partial   content of which the layer has only blocks
 //! sync      fsync, sync, closing                  settle    copies synced, removed content given back, in the background
-//! reclaim   inodes without a name                 totals    statfs
+//! reclaim   inodes without a name                 totals    statfs                error   why an operation failed
 //! ```
 //! An inode is dirty when the layer has a record of its number; a directory's entries are its base tree's, changed by the layer's name
 //! records. There are no whiteouts and no merged listings; renaming a directory moves one record.

@@ -1,4 +1,4 @@
-//! Import of a directory: the caller's thread walks, workers hash and store files, trees are built as their last entry comes in.
+//! Import of a directory: the caller's thread walks (`walk`), workers hash and store files (`file`), trees are built as their last entry comes in.
 
 mod file;
 mod walk;

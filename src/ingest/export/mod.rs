@@ -1,4 +1,6 @@
-//! Manifests out of the store: to a directory, or as an archive.
+//! Manifests out of the store: to a directory (`dir`), or as an archive (`tar`).
+//!
+//! `walk` visits a manifest's entries in order; `content` opens what their blobs hold; `zeros` finds what is a hole.
 
 mod content;
 mod dir;

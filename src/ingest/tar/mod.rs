@@ -4,6 +4,8 @@
 //! compression ── members ──┬── content ── pool: hash and store
 //!   header, pax, acl,      │
 //!   sparse                 └── tree: what the archive describes ── builder
+//!
+//! problem: what can be wrong with an archive      write: members in PAX form, for `export`
 //! ```
 //! The caller's thread reads and decompresses; workers hash and store. Read are v7, ustar, GNU, PAX and star archives, with GNU long names, PAX
 //! records of times, owners, sizes, attributes (`SCHILY.xattr`, `LIBARCHIVE.xattr`) and ACLs, and all forms of sparse files. Owners are the numbers,
