@@ -42,6 +42,7 @@
 //! | where bytes are checked against their digest | `store/objects.rs`: `read_checked`, `verify_object`; blobs are not when read |
 //! | the roots of a collection | `gc/roots.rs`, from what `store/sweep.rs` reads |
 //! | that an import refuses `.ctl` | `ingest/options.rs`: `check_root_name` |
+//! | whether an import reads a file again | `ingest/known.rs` |
 //! | exit codes | `cli/exit.rs`; which error has which: `cli/explain.rs` |
 
 pub mod cli;

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::progress::Bar;
 use crate::control::text::{duration, size};
 use crate::format::RefName;
-use crate::ingest::{self, Exclude, ImportOptions, Imported, Progress};
+use crate::ingest::{self, Exclude, ImportOptions, Imported, Progress, Remember};
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
@@ -51,6 +51,12 @@ pub struct Args {
     /// Take directories on other filesystems as empty
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
+    /// Read every file, also those that didn't change since the last import of this directory
+    #[arg(long, conflicts_with = "no_cache")]
+    pub rehash: bool,
+    /// Read every file, and remember nothing of this import for the next one
+    #[arg(long)]
+    pub no_cache: bool,
     /// Allow an entry `.ctl` in the root; it shows only in mounts with `-o ctl=off`
     #[arg(long)]
     pub allow_ctl: bool,
@@ -78,6 +84,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     options.one_file_system = args.one_file_system;
     options.allow_ctl = args.allow_ctl;
     options.allow_missing_end = args.allow_missing_end;
+    options.remember = match (args.rehash, args.no_cache) {
+        (true, _) => Remember::Renew,
+        (_, true) => Remember::Nothing,
+        _ => Remember::Use,
+    };
     options.limits.entries = args.max_entries.unwrap_or(options.limits.entries);
     options.exclude =
         args.exclude.iter().map(|text| Exclude::new(text)).collect::<std::result::Result<_, _>>().doing(doing)?;
@@ -123,7 +134,7 @@ fn missing(source: &Path, error: &io::Error, doing: &str) -> Error {
 fn summary(made: &Imported) -> String {
     let seconds = made.duration.as_secs_f64().max(0.001);
     format!(
-        "{} names {}: {} entries, {} in {} files ({} new, {} known already); {} stored; {} ({}/s)",
+        "{} names {}: {} entries, {} in {} files ({} new, {} known already, {} of them unread); {} stored; {} ({}/s)",
         made.name,
         made.manifest.short(),
         made.entries,
@@ -131,6 +142,7 @@ fn summary(made: &Imported) -> String {
         made.regular_files,
         made.new_blobs,
         made.deduplicated,
+        made.from_cache,
         size(made.new_bytes),
         duration(made.duration),
         size((made.bytes as f64 / seconds) as u64),

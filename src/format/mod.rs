@@ -7,6 +7,7 @@
 //! manifest  root filesystem, JSON       error    why bytes were refused
 //! ino       inode numbers               view     trees and link tables as JSON, to be looked at
 //! acl       access control lists as attributes hold them
+//! file_cache  what an import remembers of the files that it read
 //! inode, sets                           the bytes of inodes and of attribute sets, in trees and link tables alike
 //! codec, text                           fields as bytes, bytes as text
 //! ```
@@ -19,6 +20,7 @@ mod codec;
 mod digest;
 mod entry;
 mod error;
+mod file_cache;
 mod ino;
 mod inode;
 mod links;
@@ -34,6 +36,7 @@ pub use acl::{AclEntry, AclKind, AclTag, BadAcl, decode_acl, encode_acl};
 pub use digest::{BadDigest, Digest, Hasher};
 pub use entry::{Content, Device, Entry, Kind, LinkNumber, Node, Subtree};
 pub use error::FormatError;
+pub use file_cache::{CachedFile, FileCache, FileCacheEncoder};
 pub use ino::Ino;
 pub use links::{LinkTable, LinkedInode, encode_links};
 pub use manifest::{Manifest, ManifestKind, RootMeta, Totals};

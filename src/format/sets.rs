@@ -39,7 +39,8 @@ impl<'a> SetWriter<'a> {
     }
 }
 
-fn write(set: &Xattrs, out: &mut Vec<u8>) -> Result<(), FormatError> {
+/// Writes a set.
+pub(super) fn write(set: &Xattrs, out: &mut Vec<u8>) -> Result<(), FormatError> {
     let attributes = set.as_slice();
     let too_many = |_| FormatError::TooMany { what: "extended attributes" };
     let mut body = Vec::new();

@@ -10,7 +10,7 @@
 //!    again, then it is renamed into the trash.
 //! 4. *Purge*, in such batches too: what is live comes back from the trash, what is older than the grace period goes for good.
 //! 5. *Recover*: what was left by writers that were cut off is verified or discarded, so that later writers can trust it; their leases and
-//!    unfinished files are removed.
+//!    unfinished files are removed, and caches of imports whose manifest is gone.
 //!
 //! Only files that are named as objects are touched; others are reported.
 

@@ -84,6 +84,7 @@ impl<'a> Collector<'a> {
         let batch = self.batch()?;
         batch.sweep.tidy_trash();
         self.report.unfinished = batch.sweep.tidy_tmp()?;
+        batch.sweep.tidy_caches()?;
         for lease in leases {
             batch.sweep.remove_lease(lease)?;
         }

@@ -7,13 +7,14 @@
 //!
 //! Locking: one mutex over all directories, never held while a tree is encoded or stored.
 
+use super::known::Known;
 use super::links::{Candidates, LinkId};
 use super::trail::Trail;
 use super::{IngestError, Tally};
 use crate::format::{
-    Content, Digest, Entry, Meta, NameBuf, Node, RootMeta, Subtree, Totals, encode_links, encode_tree,
+    Content, Digest, EncodedTree, Entry, Meta, NameBuf, Node, RootMeta, Subtree, Totals, encode_links, encode_tree,
 };
-use crate::store::Writer;
+use crate::store::{Put, Writer};
 use parking_lot::Mutex;
 
 /// A directory that isn't encoded yet.
@@ -33,6 +34,7 @@ pub(crate) enum Place {
 pub(crate) struct TreeBuilder<'a> {
     writer: &'a Writer,
     tally: &'a Tally,
+    known: &'a Known,
     state: Mutex<State>,
 }
 
@@ -78,8 +80,8 @@ enum Slot {
 type Stored = (Option<(DirId, usize)>, Meta, Subtree);
 
 impl<'a> TreeBuilder<'a> {
-    pub(crate) fn new(writer: &'a Writer, tally: &'a Tally) -> Self {
-        Self { writer, tally, state: Mutex::default() }
+    pub(crate) fn new(writer: &'a Writer, tally: &'a Tally, known: &'a Known) -> Self {
+        Self { writer, tally, known, state: Mutex::default() }
     }
 
     /// Opens a directory: the root, or an entry `name` of `parent`, which comes after all entries that `parent` has so far.
@@ -203,8 +205,19 @@ impl<'a> TreeBuilder<'a> {
         }
         let failed = |source| IngestError::Format { path: dir.trail.shown(), source };
         let encoded = encode_tree(&entries).map_err(failed)?;
-        self.tally.count_tree(&self.writer.put_bytes(&encoded.bytes)?);
+        self.tally.count_tree(&self.put(&encoded)?);
         Ok((dir.parent, dir.meta, encoded.subtree))
+    }
+
+    fn put(&self, tree: &EncodedTree) -> Result<Put, IngestError> {
+        let digest = tree.subtree.tree;
+        self.known.remember_tree(digest);
+        if self.known.has_tree(digest)
+            && let Some(put) = self.writer.rely_on_kept(digest, tree.bytes.len() as u64)?
+        {
+            return Ok(put);
+        }
+        Ok(self.writer.put_hashed(&tree.bytes, digest)?)
     }
 }
 

@@ -5,6 +5,8 @@
 //!                           │                     ├── builder ── links ── publish: manifest, barrier, ref
 //!   archive ─── tar/members ┴─ tar/content ── tar/tree ┘
 //!
+//!   known: what an earlier import read, and what didn't change since
+//!
 //!   manifest ── export/walk ──┬── export/dir ── files, times, owners, attributes
 //!                             └── export/tar ── PAX archive
 //!
@@ -21,6 +23,7 @@ mod dirs;
 mod error;
 mod exclude;
 mod export;
+mod known;
 mod links;
 mod options;
 mod pool;
@@ -34,7 +37,7 @@ pub use dir::import_dir;
 pub use error::{IngestError, ShownPath};
 pub use exclude::Exclude;
 pub use export::{ExportOptions, export_dir, export_tar};
-pub use options::{ImportOptions, Limits};
+pub use options::{ImportOptions, Limits, Remember};
 pub use progress::Progress;
 pub use publish::Imported;
 use publish::Tally;

@@ -22,10 +22,24 @@ pub struct ImportOptions {
     pub one_file_system: bool,
     /// Paths to leave out.
     pub exclude: Vec<Exclude>,
+    /// What to do with the cache of files of a directory that an earlier import read.
+    pub remember: Remember,
     /// Limits of what an archive may hold.
     pub limits: Limits,
     /// Accept an archive that stops between two members without the end marker, as one cut there would.
     pub allow_missing_end: bool,
+}
+
+/// What to do with the cache of files of a directory that an earlier import read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Remember {
+    /// Don't read files that didn't change since, and remember all for the next import.
+    #[default]
+    Use,
+    /// Read all files, and remember them.
+    Renew,
+    /// Read all files, and leave the cache as it is.
+    Nothing,
 }
 
 /// What an archive may hold. They bound what is really there, whatever its headers declare.
@@ -63,6 +77,7 @@ impl ImportOptions {
             allow_ctl: false,
             one_file_system: false,
             exclude: Vec::new(),
+            remember: Remember::default(),
             limits: Limits::default(),
             allow_missing_end: false,
         }

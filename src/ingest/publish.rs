@@ -21,6 +21,8 @@ pub struct Imported {
     pub new_blobs: u64,
     /// Files whose content the store had already, from before or from an earlier file.
     pub deduplicated: u64,
+    /// Of these, files that weren't read, for they didn't change since an earlier import did.
+    pub from_cache: u64,
     /// Regular files, a hard-linked one counted once.
     pub regular_files: u64,
     /// Entries of every kind, the root not counted.
@@ -73,6 +75,7 @@ pub(crate) fn publish(
     options: &ImportOptions,
     created_at: String,
     tally: &Tally,
+    from_cache: u64,
 ) -> Result<Imported, IngestError> {
     let manifest = Manifest {
         name: options.name.clone(),
@@ -94,6 +97,7 @@ pub(crate) fn publish(
         replaced,
         new_blobs: tally.new_blobs.load(Relaxed),
         deduplicated: tally.deduplicated.load(Relaxed),
+        from_cache,
         regular_files,
         entries: manifest.totals.entries,
         files: manifest.totals.files,

@@ -6,14 +6,14 @@ use crate::sys::xattrs::Pair;
 
 /// Metadata of a file with these attributes.
 pub(crate) fn meta(stat: &Stat, xattrs: Vec<Pair>) -> Result<Meta, FormatError> {
+    Xattrs::new(xattrs).map(|xattrs| meta_with(stat, xattrs))
+}
+
+/// The same with attributes that are checked.
+pub(crate) fn meta_with(stat: &Stat, xattrs: Xattrs) -> Meta {
     let (secs, nanos) = stat.mtime;
-    Ok(Meta {
-        mode: Mode::from_bits(stat.mode),
-        uid: stat.uid,
-        gid: stat.gid,
-        mtime: Timestamp::new(secs, nanos).unwrap_or_default(),
-        xattrs: Xattrs::new(xattrs)?,
-    })
+    let mtime = Timestamp::new(secs, nanos).unwrap_or_default();
+    Meta { mode: Mode::from_bits(stat.mode), uid: stat.uid, gid: stat.gid, mtime, xattrs }
 }
 
 /// Content of a device, fifo or socket; `None` for what has content elsewhere.

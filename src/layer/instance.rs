@@ -25,10 +25,14 @@ use std::path::{Path, PathBuf};
 
 /// The instance of the filesystem that `path` is on; `None` when it can't be told.
 pub fn instance(path: &Path) -> Option<String> {
+    instance_of(&File::open(path).ok()?)
+}
+
+/// The instance of the filesystem that an open folder is on; `None` when it can't be told.
+pub fn instance_of(folder: &File) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot = Some(boot.trim()).filter(|boot| !boot.is_empty())?;
-    let folder = File::open(path).ok()?;
-    let mounted = in_memory(&folder).or_else(|| by_folder(&folder)).or_else(|| by_mount(&folder))?;
+    let mounted = in_memory(folder).or_else(|| by_folder(folder)).or_else(|| by_mount(folder))?;
     Some(format!("{boot} {mounted}"))
 }
 

@@ -88,6 +88,14 @@ impl Layout {
         self.trash().join(format!("layer-{millis}-{name}"))
     }
 
+    pub(super) fn caches(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(super) fn cache(&self, key: Digest) -> PathBuf {
+        self.caches().join(key.to_string())
+    }
+
     pub(super) fn run(&self) -> PathBuf {
         self.root.join("run")
     }

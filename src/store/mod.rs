@@ -10,6 +10,7 @@
 //!      /leases/           one file per live writer or mount, held under flock by its owner                         lease
 //!      /trash/MILLIS/ab/cd..  objects that a collection took out, by when                                   trash, sweep
 //!      /trash/layer-MILLIS-NAME/  a removed layer                                                                 layers
+//!      /cache/KEY         what imports remember of their sources                                               caches
 //!      /run/              records, control sockets and logs of mounts                                             mounts
 //!      /tmp/              files being written, where they need a name                                            publish
 //! ```
@@ -20,6 +21,7 @@
 //! while holding the store lock. What is durable when: `writer`. What a collection may take: `sweep`.
 //! Dependency: `format`, `sys`.
 
+mod caches;
 mod course;
 mod error;
 mod history;
@@ -41,6 +43,7 @@ mod sweep;
 mod trash;
 mod writer;
 
+pub use caches::{Cached, NewCache};
 pub use course::Course;
 pub use error::{ErrorClass, StoreError};
 pub use layers::{LayerConfig, LayerLock, LayerMode, Quota};

@@ -139,6 +139,10 @@ fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 impl Sweep<'_> {
+    pub(super) fn store(&self) -> &Store {
+        self.store
+    }
+
     /// The roots as they are now. Changes of refs are of interest for `grace`; older ones may be left out.
     pub fn roots(&self, grace: Duration) -> Result<Roots> {
         self.store.read_roots(grace, &self.refs_lock)

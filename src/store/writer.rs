@@ -4,7 +4,8 @@
 //! relies on the first one's. Nothing is locked for a new object.
 //!
 //! **Relying on an object that is there.** Its time is set to now under the shared store lock, so that from then on a sweep, which looks at
-//! times under the exclusive lock, keeps it for this writer's lease. An object already not older than the lease needs neither.
+//! times under the exclusive lock, keeps it for this writer's lease. An object already not older than the lease needs neither, nor one
+//! that a manifest reaches which the lease keeps ([`Writer::keep`]).
 //!
 //! **Power cuts.** An object gets its name before its bytes are on disk (one [`Writer::barrier`] for all is far cheaper), so one published
 //! shortly before a power cut may come back short or full of zeros. Nothing refers to it, for a ref is set after the barrier; but a later
@@ -66,6 +67,13 @@ enum Found {
     Nothing,
 }
 
+/// What a look at an object finds; one that is young is kept by this writer's lease.
+enum Look {
+    Whole { young: bool },
+    Torn,
+    Nothing,
+}
+
 impl Store {
     /// Takes a writing lease: from now until the writer is dropped, a collection keeps every object newer than this moment.
     pub fn writer(&self, purpose: &str) -> Result<Writer> {
@@ -112,13 +120,25 @@ impl Writer {
 
     /// Stores bytes.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Put> {
-        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        self.put_hashed(bytes, Digest::of(bytes))
+    }
+
+    /// Stores bytes whose digest the caller has just made.
+    pub(crate) fn put_hashed(&self, bytes: &[u8], digest: Digest) -> Result<Put> {
+        let size = bytes.len() as u64;
         if let Found::Whole = self.find(digest, size)? {
             return Ok(self.done(digest, size, true));
         }
         let pending = Pending::create(&self.store)?;
         sparse_whole(&pending.file, bytes).context("write an object to", self.store.path())?;
         self.publish(pending, digest, size)
+    }
+
+    /// Relies on an object that a manifest reaches which this writer keeps ([`Writer::keep`]), and which a ref has named: such a one is durable,
+    /// and stays. `None` when it isn't there all the same, or is of another size.
+    pub fn rely_on_kept(&self, digest: Digest, size: u64) -> Result<Option<Put>> {
+        let found = self.look(&self.store.object_path(digest), digest, size)?;
+        Ok(matches!(found, Look::Whole { .. }).then(|| self.done(digest, size, true)))
     }
 
     /// Stores a stream, hashing while it is written.
@@ -214,7 +234,7 @@ impl Writer {
         refs::change(&self.store, name, Some(manifest), Operation::Set)
     }
 
-    /// Also keeps `manifest` and all that it reaches while this writer lives.
+    /// Also keeps `manifest` and all that it reaches while this writer lives. What a collection has put into the trash of it comes back.
     pub fn keep(&self, manifest: Digest) -> Result<()> {
         self.lease.keep(manifest)
     }
@@ -267,22 +287,30 @@ impl Writer {
         self.publish(pending, digest, size).map(Some)
     }
 
+    /// Looks for a whole object.
+    fn look(&self, path: &Path, digest: Digest, size: u64) -> Result<Look> {
+        let Some(stat) = found(fs::symlink_metadata(path)).context("stat", path)? else { return Ok(Look::Nothing) };
+        if !stat.is_file() || stat.len() != size {
+            return Ok(Look::Torn);
+        }
+        if self.suspect_since.is_some_and(|since| stat.mtime() >= since) {
+            match found(File::open(path)).context("open", path)? {
+                Some(file) if hash(&file, path, &self.course)? == digest => {}
+                Some(_) => return Ok(Look::Torn),
+                None => return Ok(Look::Nothing),
+            }
+        }
+        Ok(Look::Whole { young: stat.mtime() >= self.lease.started() })
+    }
+
     /// Looks for a whole object that can be relied on, and makes sure that it stays.
     fn find(&self, digest: Digest, size: u64) -> Result<Found> {
         let path = self.store.object_path(digest);
-        let Some(stat) = found(fs::symlink_metadata(&path)).context("stat", &path)? else { return Ok(Found::Nothing) };
-        if !stat.is_file() || stat.len() != size {
-            return Ok(Found::Torn);
-        }
-        if self.suspect_since.is_some_and(|since| stat.mtime() >= since) {
-            match found(File::open(&path)).context("open", &path)? {
-                Some(file) if hash(&file, &path, &self.course)? == digest => {}
-                Some(_) => return Ok(Found::Torn),
-                None => return Ok(Found::Nothing),
-            }
-        }
-        if stat.mtime() >= self.lease.started() {
-            return Ok(Found::Whole);
+        match self.look(&path, digest, size)? {
+            Look::Whole { young: true } => return Ok(Found::Whole),
+            Look::Whole { young: false } => {}
+            Look::Torn => return Ok(Found::Torn),
+            Look::Nothing => return Ok(Found::Nothing),
         }
         let _locked = self.store.shared()?;
         let (secs, nanos) = self.now();

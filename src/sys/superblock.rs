@@ -47,6 +47,13 @@ pub fn is_memory(file: &File) -> bool {
     fstatfs(file).is_ok_and(|found| found.f_type as u64 == TMPFS)
 }
 
+/// Whether the filesystem's change times tell every change of a file's content and attributes, by whoever has it open: those of ext2, ext3, ext4,
+/// XFS and btrfs do. tmpfs doesn't: a page that was mapped for writing, and read first, is written without a trace. Network filesystems and FUSE
+/// give what others say; f2fs leaves the time alone when an attribute is set.
+pub fn tells_changes(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|found| [EXT4, XFS, BTRFS].contains(&(found.f_type as u64)))
+}
+
 /// Number of the mount by which `file` was opened, which isn't given out again; `None` before Linux 6.8.
 pub fn mount_id(file: &File) -> io::Result<Option<u64>> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(MOUNT_ID_UNIQUE))?;

@@ -94,7 +94,7 @@ pub fn differences(from: &Path, to: &Path) -> String {
     String::from_utf8_lossy(&run("rsync", &arguments)).into_owned()
 }
 
-fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     let parent = at::open_dir(path.parent().unwrap()).unwrap();
     xattrs::set(Of::At(parent.as_fd(), path.file_name().unwrap().as_bytes()), name.as_bytes(), value).unwrap();
 }

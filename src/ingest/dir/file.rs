@@ -3,8 +3,9 @@
 //! A file's metadata and content belong together only if nothing changed between looking at it and having read it: else it is read again, and after
 //! a few attempts the import fails. Whatever happens, a blob is named by the bytes that were stored.
 
-use crate::format::{Content, Meta};
+use crate::format::{Content, Digest, Meta, Xattrs};
 use crate::ingest::builder::{Place, TreeBuilder};
+use crate::ingest::known::Known;
 use crate::ingest::trail::Trail;
 use crate::ingest::{IngestError, Progress, Tally, stat};
 use crate::store::{Put, Writer};
@@ -21,6 +22,21 @@ use std::sync::Arc;
 const SMALL: u64 = 1 << 20;
 const ATTEMPTS: u32 = 4;
 
+/// What a worker does.
+pub(super) enum Job {
+    /// Reads a file and stores it.
+    Read(FileJob),
+    /// Takes files of one directory whose content the store has, unless it is gone.
+    Known(Vec<KnownFile>),
+}
+
+/// A file that didn't change since an earlier import read it.
+pub(super) struct KnownFile {
+    pub(super) file: FileJob,
+    pub(super) digest: Digest,
+    pub(super) xattrs: Xattrs,
+}
+
 /// A file to store.
 pub(super) struct FileJob {
     pub(super) dir: Arc<OwnedFd>,
@@ -35,20 +51,39 @@ pub(super) struct FileWorker<'a> {
     pub(super) writer: &'a Writer,
     pub(super) builder: &'a TreeBuilder<'a>,
     pub(super) tally: &'a Tally,
+    pub(super) known: &'a Known,
     pub(super) progress: &'a Progress,
 }
 
 impl FileWorker<'_> {
+    /// Fills the places of files that are known.
+    pub(super) fn take_known(&self, buffer: &mut Vec<u8>, files: Vec<KnownFile>) -> Result<(), IngestError> {
+        for KnownFile { file, digest, xattrs } in files {
+            match self.writer.rely_on_kept(digest, file.seen.size)? {
+                None => self.read(buffer, file)?,
+                Some(put) => {
+                    self.known.used(&file.seen, digest, &xattrs);
+                    self.fill(file.place, stat::meta_with(&file.seen, xattrs), &put)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, place: Place, meta: Meta, put: &Put) -> Result<(), IngestError> {
+        self.tally.count_blob(put);
+        self.progress.add_entry();
+        self.progress.add_bytes(put.size);
+        self.builder.fill(place, meta, Content::File { digest: put.digest, size: put.size })
+    }
+
     /// Stores the file and fills its place.
-    pub(super) fn work(&self, buffer: &mut Vec<u8>, job: FileJob) -> Result<(), IngestError> {
+    pub(super) fn read(&self, buffer: &mut Vec<u8>, job: FileJob) -> Result<(), IngestError> {
         let mut seen = job.seen;
         for _ in 0..ATTEMPTS {
             let file = at::open_read_at(&job.dir, &job.name).map_err(|source| job.failed("open", source))?;
             if let Some((meta, put)) = self.attempt(buffer, &job, &file, &seen)? {
-                self.tally.count_blob(&put);
-                self.progress.add_entry();
-                self.progress.add_bytes(put.size);
-                return self.builder.fill(job.place, meta, Content::File { digest: put.digest, size: put.size });
+                return self.fill(job.place, meta, &put);
             }
             seen = at::stat_fd(&file).map_err(|source| job.failed("stat", source))?;
             if seen.file_type != FileType::Regular || (seen.dev, seen.ino) != (job.seen.dev, job.seen.ino) {
@@ -66,6 +101,7 @@ impl FileWorker<'_> {
         file: &File,
         seen: &Stat,
     ) -> Result<Option<(Meta, Put)>, IngestError> {
+        let settled = self.known.is_settled(file, seen);
         let attributes = xattrs::read_all(Of::Fd(file.as_fd()));
         let attributes = attributes.map_err(|source| job.failed("read the attributes of", source))?;
         let put = if seen.size <= SMALL {
@@ -83,6 +119,9 @@ impl FileWorker<'_> {
         }
         let meta = stat::meta(&after, attributes);
         let meta = meta.map_err(|source| IngestError::Format { path: job.trail().shown(), source })?;
+        if settled && after.ctime == seen.ctime {
+            self.known.remember(&after, put.digest, &meta.xattrs);
+        }
         Ok(Some((meta, put)))
     }
 }

@@ -3,9 +3,10 @@
 mod file;
 mod walk;
 
-use self::file::FileWorker;
+use self::file::{FileWorker, Job};
 use self::walk::Walk;
 use super::builder::TreeBuilder;
+use super::known::Known;
 use super::publish::publish;
 use super::trail::Trail;
 use super::{ImportOptions, Imported, IngestError, Progress, Tally, pool};
@@ -30,16 +31,22 @@ pub fn import_dir(
     let own = at::open_dir(store.path()).and_then(at::stat_fd).map_err(failed)?;
     let tally = Tally::start();
     let writer = store.writer("import")?;
-    let builder = TreeBuilder::new(&writer, &tally);
-    let worker = FileWorker { writer: &writer, builder: &builder, tally: &tally, progress };
+    let known = Known::of(store, &writer, &root, options);
+    let builder = TreeBuilder::new(&writer, &tally, &known);
+    let worker = FileWorker { writer: &writer, builder: &builder, tally: &tally, known: &known, progress };
     pool::run(
         options.thread_count(),
         QUEUE,
-        |buffer, job| worker.work(buffer, job),
-        |pool| Walk::start(root, options, &builder, pool, progress, Some((own.dev, own.ino)))?.run(),
+        |buffer, job| match job {
+            Job::Read(file) => worker.read(buffer, file),
+            Job::Known(files) => worker.take_known(buffer, files),
+        },
+        |pool| Walk::start(root, options, &builder, &known, pool, progress, Some((own.dev, own.ino)))?.run(),
     )?;
     let built = builder.finish()?;
-    publish(&writer, built, options, created_at, &tally)
+    let imported = publish(&writer, built, options, created_at, &tally, known.count())?;
+    known.keep(store, imported.manifest);
+    Ok(imported)
 }
 
 fn named(path: &Path, source: std::io::Error) -> IngestError {

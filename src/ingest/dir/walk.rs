@@ -1,9 +1,10 @@
 //! Walks a source directory: sorted, one level of the stack per directory, without ever following a symbolic link.
 
-use super::file::FileJob;
+use super::file::{FileJob, Job, KnownFile};
 use crate::format::{Content, FormatError, Meta, NameBuf};
 use crate::ingest::builder::{DirId, Place, TreeBuilder};
 use crate::ingest::dirs::DirStack;
+use crate::ingest::known::Known;
 use crate::ingest::links::LinkId;
 use crate::ingest::options::check_root_name;
 use crate::ingest::pool::Pool;
@@ -17,12 +18,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 const ATTEMPTS: u32 = 4;
+/// Known files of one directory that a worker is given at once.
+const BATCH: usize = 256;
 
 /// A walk in progress.
 pub(super) struct Walk<'a> {
     options: &'a ImportOptions,
     builder: &'a TreeBuilder<'a>,
-    pool: &'a Pool<'a, FileJob>,
+    known: &'a Known,
+    pool: &'a Pool<'a, Job>,
     progress: &'a Progress,
     /// Device and number of the store's folder, which must not be met.
     store: Option<(u64, u64)>,
@@ -30,6 +34,8 @@ pub(super) struct Walk<'a> {
     dirs: DirStack,
     frames: Vec<Frame>,
     links: HashMap<(u64, u64), LinkId>,
+    /// Known files of the directory where the walk is.
+    batch: Vec<KnownFile>,
 }
 
 struct Frame {
@@ -51,7 +57,8 @@ impl<'a> Walk<'a> {
         root: OwnedFd,
         options: &'a ImportOptions,
         builder: &'a TreeBuilder<'a>,
-        pool: &'a Pool<'a, FileJob>,
+        known: &'a Known,
+        pool: &'a Pool<'a, Job>,
         progress: &'a Progress,
         store: Option<(u64, u64)>,
     ) -> Result<Self, IngestError> {
@@ -59,9 +66,8 @@ impl<'a> Walk<'a> {
         let listing = list(&root, &trail)?;
         let device = listing.stat.dev;
         let dirs = DirStack::new(root).map_err(failed("open", &trail))?;
-        let frames = Vec::new();
-        let links = HashMap::new();
-        let mut walk = Self { options, builder, pool, progress, store, device, dirs, frames, links };
+        let (frames, links, batch) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut walk = Self { options, builder, known, pool, progress, store, device, dirs, frames, links, batch };
         walk.refuse_store(&listing.stat, &trail)?;
         walk.begin(None, listing, trail);
         Ok(walk)
@@ -84,6 +90,7 @@ impl<'a> Walk<'a> {
     }
 
     fn leave(&mut self) -> Result<(), IngestError> {
+        self.submit_batch()?;
         if let Some(frame) = self.frames.pop() {
             self.dirs.pop().map_err(failed("leave", &frame.trail))?;
             self.builder.close_dir(frame.id)?;
@@ -131,6 +138,8 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, parent: DirId, name: NameBuf) -> Result<(), IngestError> {
+        // each batch holds its directory open
+        self.submit_batch()?;
         let trail = self.here().1.join(name.as_bytes());
         let dir = at::open_dir_at(self.dirs.top(), name.as_bytes()).map_err(failed("open", &trail))?;
         let mut listing = list(&dir, &trail)?;
@@ -170,10 +179,20 @@ impl<'a> Walk<'a> {
         self.builder.fill(Place::Link(link), meta, content)
     }
 
-    fn submit(&self, name: NameBuf, seen: Stat, place: Place) -> Result<(), IngestError> {
+    fn submit(&mut self, name: NameBuf, seen: Stat, place: Place) -> Result<(), IngestError> {
         let parent = self.here().1.clone();
         let dir = self.dirs.top().clone();
-        self.pool.submit(FileJob { dir, parent, name: name.as_bytes().into(), seen, place })
+        let file = FileJob { dir, parent, name: name.as_bytes().into(), seen, place };
+        let Some((digest, xattrs)) = self.known.find(&seen) else { return self.pool.submit(Job::Read(file)) };
+        self.batch.push(KnownFile { file, digest, xattrs });
+        if self.batch.len() < BATCH { Ok(()) } else { self.submit_batch() }
+    }
+
+    fn submit_batch(&mut self) -> Result<(), IngestError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.pool.submit(Job::Known(std::mem::take(&mut self.batch)))
     }
 
     /// Metadata and content of what is neither a directory nor a regular file.

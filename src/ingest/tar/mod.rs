@@ -29,6 +29,7 @@ use self::content::{ContentJob, ContentWorker, SendError};
 use self::members::{Member, Members, What};
 use self::tree::{Refusal, Rules, TarTree};
 use super::builder::TreeBuilder;
+use super::known::Known;
 use super::pool::{self, Pool};
 use super::publish::publish;
 use super::{ImportOptions, Imported, IngestError, Progress, Tally};
@@ -64,10 +65,11 @@ pub fn import_tar(
     for (leaf, digest, size) in worker.stored.into_inner() {
         tree.fill(leaf, digest, size);
     }
-    let builder = TreeBuilder::new(&writer, &tally);
+    let known = Known::nothing();
+    let builder = TreeBuilder::new(&writer, &tally, &known);
     tree.build(&builder)?;
     let built = builder.finish()?;
-    publish(&writer, built, options, created_at, &tally)
+    publish(&writer, built, options, created_at, &tally, 0)
 }
 
 fn read<R: Read>(
