@@ -12,8 +12,10 @@ mod skip;
 use bench::{Bench, LENGTH, ROOT, WRITE, base, name};
 use cairnfs::format::{Ino, Mode};
 use cairnfs::fsck::{self, Code, Mending, Options};
-use cairnfs::layer::{Body, FileContent, Layer, LayerError, Partial, Space};
+use cairnfs::layer::{BlobRef, Body, FileContent, Layer, LayerError, Partial, Space};
+use cairnfs::vfs::freeze::Source;
 use cairnfs::vfs::{Copying, Fs, OpenMode, SetAttr};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 fn bench() -> Option<Bench> {
@@ -75,7 +77,7 @@ fn partial(fs: &Fs) -> Partial {
 fn held(fs: &Fs) -> u64 {
     let (layer, of) = (fs.layer().unwrap(), ino(fs));
     let generation = layer.db().inode(of).unwrap().unwrap().data_generation().unwrap();
-    let id = cairnfs::layer::DataId { ino: of, generation };
+    let id = DataId { ino: of, generation };
     layer.data().metadata(id).unwrap().blocks() * 512
 }
 
@@ -154,6 +156,32 @@ fn what_was_cut_off_does_not_come_back() {
 }
 
 #[test]
+fn what_is_written_while_a_snapshot_is_taken_needs_no_older_one() {
+    let Some(bench) = bench() else { return };
+    let fs = bench.open();
+    write(&fs, 5000, b"before", false);
+    let frozen = fs.freeze().unwrap();
+    let (id, source) = frozen.content.iter().next().unwrap();
+    let Source::Partial(parts) = source else { panic!("partial content") };
+    let mut bytes = Vec::new();
+    parts.reader().read_to_end(&mut bytes).unwrap();
+    let put = bench.store().writer("test").unwrap().put_bytes(&bytes).unwrap();
+    let blob = BlobRef { digest: put.digest, size: put.size };
+    let id = *id;
+    write(&fs, 50_000, b"meanwhile", false);
+    truncate(&fs, 60_000);
+    truncate(&fs, 70_000);
+    let right = [&with(with(base(), 5000, b"before"), 50_000, b"meanwhile")[..60_000], &[0; 10_000]].concat();
+    fs.rebase(&[(id, blob)].into()).unwrap();
+    drop(frozen);
+    assert_eq!(partial(&fs).blob, blob, "in the layer, the rest is in what was taken");
+    assert!(read(&fs) == right);
+    fs.close().unwrap();
+    drop(fs);
+    assert!(read(&bench.open()) == right);
+}
+
+#[test]
 fn a_write_beside_a_snapshot_loses_nothing_that_was_synced() {
     let Some(bench) = bench() else { return };
     let fs = bench.open();
@@ -226,7 +254,7 @@ fn a_check_knows_blocks_and_mends_them() {
     assert!(read(&fs) == right);
     // Without its data file it is the base's.
     let generation = fs.layer().unwrap().db().inode(of).unwrap().unwrap().data_generation().unwrap();
-    let path = fs.layer().unwrap().data().file_path(cairnfs::layer::DataId { ino: of, generation });
+    let path = fs.layer().unwrap().data().file_path(DataId { ino: of, generation });
     fs.close().unwrap();
     drop(fs);
     std::fs::remove_file(path).unwrap();

@@ -106,10 +106,27 @@ impl Holding {
         };
         let before = request.parent;
         let taken = snapshot::take_on_course(&self.fs, &request, course, &mut |manifest| Ok(self.pin(manifest)?));
-        if taken.is_err() {
-            self.unpin(before);
+        match &taken {
+            Ok(report) if report.rebased => self.drop_pins(),
+            Ok(_) => {}
+            Err(_) => self.unpin(before),
         }
         taken
+    }
+
+    /// After a snapshot that all content of the layer has come to stand on: the former ones aren't needed.
+    fn drop_pins(&self) {
+        let Some(kept) = &self.kept else { return };
+        let mut config = kept.config.lock();
+        if config.pins.is_empty() {
+            return;
+        }
+        let next = LayerConfig { pins: Vec::new(), ..config.clone() };
+        match self.store.write_layer(&kept.lock, &next) {
+            Ok(()) => *config = next,
+            // It costs room, until the next snapshot.
+            Err(error) => tracing::warn!(%error, "the layer keeps the objects of its former snapshot"),
+        }
     }
 
     /// After a snapshot that failed: what it pinned isn't needed, and the next one follows `before` again.
@@ -120,7 +137,8 @@ impl Holding {
         }
         if let Some(kept) = &self.kept {
             let mut config = kept.config.lock();
-            let next = LayerConfig { parent: before, ..config.clone() };
+            let pins = config.pins.iter().copied().filter(|pin| Some(*pin) != before).collect();
+            let next = LayerConfig { parent: before, pins, ..config.clone() };
             if let Err(error) = self.store.write_layer(&kept.lock, &next) {
                 // It costs room, and the next snapshot follows one that has no name.
                 tracing::warn!(%error, "the layer keeps the objects of a snapshot that failed");
@@ -136,14 +154,19 @@ impl Holding {
         project.map(|project| ("project".to_owned(), project)).into_iter().collect()
     }
 
-    /// Makes collections keep a snapshot of the layer, from before this returns and for as long as the layer lives.
+    /// Makes collections keep a snapshot of the layer, from before this returns and for as long as the layer lives. The one before is pinned where
+    /// content may be partly in its blobs: until [`Fs::rebase`] has moved that to the new one's, and the disk has it.
     fn pin(&self, manifest: Digest) -> Result<(), StoreError> {
         if let Some(lease) = &*self.lease.lock() {
             lease.keep(manifest)?;
         }
         if let Some(kept) = &self.kept {
             let mut config = kept.config.lock();
-            let next = LayerConfig { parent: Some(manifest), ..config.clone() };
+            let mut next = LayerConfig { parent: Some(manifest), ..config.clone() };
+            let former = config.parent.filter(|former| *former != manifest && !config.pins.contains(former));
+            if self.fs.layer().is_some_and(Layer::knows_partial) {
+                next.pins.extend(former);
+            }
             self.store.write_layer(&kept.lock, &next)?;
             *config = next;
         }
@@ -182,5 +205,91 @@ fn lock(store: &Store, name: &LayerName, purpose: &str) -> Result<LayerLock, Sto
             return Err(busy);
         }
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Ino, Name};
+    use crate::gc;
+    use crate::ingest::{ImportOptions, Progress, import_dir};
+    use crate::vfs::{Copying, OpenMode};
+    use std::fs;
+
+    fn holding(store: &Store) -> Holding {
+        let holding = Holding::layer(store, &"layer".parse().unwrap(), "test").unwrap();
+        holding.fs().copy_by(Copying::Range);
+        holding
+    }
+
+    fn open(fs: &Fs, write: bool) -> crate::vfs::HandleId {
+        let ino = fs.lookup(Ino::ROOT, Name::new(b"file").unwrap()).unwrap().unwrap().ino;
+        fs.open(ino, OpenMode { write, truncate: false }).unwrap().handle
+    }
+
+    fn write(fs: &Fs, at: u64, bytes: &[u8]) {
+        let handle = open(fs, true);
+        fs.write(handle, at, bytes).unwrap();
+        fs.release(handle);
+    }
+
+    fn read(fs: &Fs) -> Vec<u8> {
+        let handle = open(fs, false);
+        let mut bytes = vec![0; 100_000];
+        let count = fs.read(handle, 0, &mut bytes).unwrap();
+        fs.release(handle);
+        bytes.truncate(count);
+        bytes
+    }
+
+    fn pins(store: &Store) -> Vec<Digest> {
+        store.layer(&"layer".parse().unwrap()).unwrap().pins
+    }
+
+    #[test]
+    fn a_snapshot_is_kept_for_as_long_as_content_is_partly_in_its_blobs() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), vec![b'b'; 50_000]).unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let base = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        store.create_layer(&LayerConfig::new("layer".parse().unwrap(), base, String::new())).unwrap();
+
+        let first: RefName = "first".parse().unwrap();
+        let held = holding(&store);
+        write(held.fs(), 0, b"first");
+        let taken = held.snapshot(&first).unwrap().manifest;
+        write(held.fs(), 20_000, b"partly in the first");
+        let right = read(held.fs());
+        // The second one is cut off when it has become the layer's parent, before the layer has moved to it.
+        let request = snapshot::Request {
+            name: "second".parse().unwrap(),
+            labels: BTreeMap::new(),
+            created_at: None,
+            parent: Some(taken),
+        };
+        let cut_off = snapshot::take(held.fs(), &request, &mut |manifest| {
+            held.pin(manifest)?;
+            Err(VfsError::Busy("a crash").into())
+        });
+        assert!(cut_off.is_err());
+        drop(held);
+        store.remove_ref(&first).unwrap();
+        let now = gc::Options { grace: Duration::ZERO, dry_run: false, allow_no_roots: false };
+        gc::collect(&store, &now, &|_| {}).unwrap();
+
+        let held = holding(&store);
+        assert_eq!(read(held.fs()), right);
+        assert_eq!(pins(&store), [taken]);
+        // The next one takes all of it.
+        held.snapshot(&"third".parse().unwrap()).unwrap();
+        assert!(pins(&store).is_empty(), "what isn't needed any more is kept");
+        held.close().unwrap();
+        drop(held);
+        gc::collect(&store, &now, &|_| {}).unwrap();
+        assert_eq!(read(holding(&store).fs()), right);
     }
 }

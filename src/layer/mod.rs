@@ -164,9 +164,14 @@ impl Layer {
         &self.unsettled
     }
 
+    /// Whether there is, or was, partial content.
+    pub fn knows_partial(&self) -> bool {
+        self.knows_partial.load(Ordering::Acquire)
+    }
+
     /// Commits a batch that brings partial content: from then on the layer is of the format that has it.
     pub fn commit_partial(&self, mut batch: Batch<'_>) -> Result<(), LayerError> {
-        if self.knows_partial.load(Ordering::Acquire) {
+        if self.knows_partial() {
             return batch.commit();
         }
         batch.put_number(KEY_FORMAT, FORMAT_PARTIAL);

@@ -68,6 +68,9 @@ pub struct Report {
     pub bytes: u64,
     /// Files that were open for writing: the snapshot has them as they were at its instant, which their writers didn't choose.
     pub being_written: Vec<String>,
+    /// What content the layer has of the store is, on disk too, of this snapshot or the base: no former one is needed for it.
+    #[serde(skip)]
+    pub rebased: bool,
     /// How long operations of the mount were held up for the instant.
     #[serde(rename = "freeze_seconds", serialize_with = "crate::format::seconds")]
     pub freeze: Duration,
@@ -119,12 +122,12 @@ pub fn take_on_course(
     pin(digest)?;
     let replaced = writer.set_ref(&request.name, digest)?;
     // The snapshot is whole and named by now: what stays with the layer costs room, and the next one finds it again.
-    let rebase = fs.rebase(&ingested.sealed).unwrap_or_else(|error| {
+    let rebase = fs.rebase(&ingested.sealed).map_err(|error| {
         tracing::warn!(name = %request.name, %error, "the snapshot is taken, but the layer keeps content that the store has now too");
-        Duration::ZERO
     });
     let freeze = frozen.held;
     drop(frozen); // frees the data files that are blobs now
+    let is_on_disk = || fs.layer().is_some_and(|layer| layer.db().persist().is_ok());
     Ok(Report {
         manifest: digest,
         name: request.name.clone(),
@@ -137,8 +140,9 @@ pub fn take_on_course(
         files: manifest.totals.files,
         bytes: manifest.totals.bytes,
         being_written,
+        rebased: rebase.is_ok() && is_on_disk(),
         freeze,
-        rebase,
+        rebase: rebase.unwrap_or_default(),
         duration: started.elapsed(),
     })
 }

@@ -200,7 +200,9 @@ impl Fs {
         Ok(copy)
     }
 
-    /// Sealed content that the store has now, under the blob given, becomes clean. Returns how long operations were held up.
+    /// Sealed and partial content that the store has now, under the blob given, becomes clean. Partial content that was written since, and
+    /// so copied anew, has the rest in that blob from now on: the layer depends on no former snapshot. Returns how long operations were
+    /// held up.
     pub fn rebase(&self, blobs: &HashMap<DataId, BlobRef>) -> Result<Duration> {
         let upper = self.upper()?;
         let _guard = upper.tree_lock.write();
@@ -210,12 +212,19 @@ impl Fs {
         for (&id, &blob) in blobs {
             let Some(mut record) = upper.layer.db().inode(id.ino)? else { continue };
             let Body::File { generation, content } = &mut record.body else { continue };
-            if *generation != id.generation {
-                continue;
-            }
+            let is_same = *generation == id.generation;
             match content {
-                FileContent::Sealed => *content = FileContent::Blob(blob),
-                FileContent::Partial(_) => {
+                FileContent::Sealed if is_same => *content = FileContent::Blob(blob),
+                // It came from the very content that was taken: what isn't held is the same there, and lies within it.
+                FileContent::Partial(partial) if *generation > id.generation => {
+                    if partial.visible > blob.size {
+                        return Err(VfsError::Invalid);
+                    }
+                    partial.blob = blob;
+                    batch.put_inode(id.ino, &record);
+                    continue;
+                }
+                FileContent::Partial(_) if is_same => {
                     *content = FileContent::Blob(blob);
                     // Its times were the data file's.
                     let metadata = upper.layer.data().metadata(id)?;
