@@ -12,7 +12,7 @@ mod skip;
 use bench::{Bench, LENGTH, ROOT, WRITE, base, name};
 use cairnfs::format::{Ino, Mode};
 use cairnfs::fsck::{self, Code, Mending, Options};
-use cairnfs::layer::{BlobRef, Body, FileContent, Layer, LayerError, Partial, Space};
+use cairnfs::layer::{BlobRef, Body, DataId, FileContent, Layer, LayerError, Partial, Space};
 use cairnfs::vfs::freeze::Source;
 use cairnfs::vfs::{Copying, Fs, OpenMode, SetAttr};
 use std::io::Read;
@@ -153,6 +153,24 @@ fn what_was_cut_off_does_not_come_back() {
         drop(fs);
         std::fs::remove_dir_all(bench.layer()).unwrap();
     }
+}
+
+#[test]
+fn what_was_cut_off_stays_so_when_the_new_length_reaches_the_disk_before_the_records() {
+    let Some(bench) = bench() else { return };
+    let fs = bench.open();
+    write(&fs, 5000, b"synced", true);
+    truncate(&fs, 10_000);
+    write(&fs, 6000, b"synced too", true);
+    truncate(&fs, 60_000);
+    // As the host writes files out in an order of its own.
+    let generation = fs.layer().unwrap().db().inode(ino(&fs)).unwrap().unwrap().data_generation().unwrap();
+    let path = fs.layer().unwrap().data().file_path(DataId { ino: ino(&fs), generation });
+    std::fs::File::open(path).unwrap().sync_all().unwrap();
+    let fs = bench.cut(fs, false);
+    let found = read(&fs);
+    assert!(found.len() >= 10_000 && found[10_000..].iter().all(|&byte| byte == 0), "{} bytes", found.len());
+    assert!(found[..10_000] == with(with(base(), 5000, b"synced"), 6000, b"synced too")[..10_000]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Setting {
     }
 
     /// Takes in what is frozen; returns what it is of `case`, and the blobs of what is sealed.
-    fn take_in(&self, frozen: &Frozen<'_>, case: &Case) -> (Vec<u8>, HashMap<DataId, BlobRef>) {
+    pub(super) fn take_in(&self, frozen: &Frozen<'_>, case: &Case) -> (Vec<u8>, HashMap<DataId, BlobRef>) {
         let (mut taken, mut sealed) = (Vec::new(), HashMap::new());
         for (id, source) in &frozen.content {
             let mut content = Vec::new();

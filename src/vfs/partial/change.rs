@@ -45,13 +45,14 @@ impl Fs {
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
         loop {
             let changes = upper.partials.read();
-            let found = {
+            // Both at once: a snapshot makes the content clean, and then lets go of it.
+            let (id, partial, is_frozen) = {
                 let _guard = upper.tree_lock.read();
-                self.record(ino)?.partial()
+                let Some((generation, partial)) = self.record(ino)?.partial() else { return Ok(None) };
+                let id = DataId { ino, generation };
+                (id, partial, upper.frozen.lock().contains(&id))
             };
-            let Some((generation, partial)) = found else { return Ok(None) };
-            let id = DataId { ino, generation };
-            if upper.frozen.lock().contains(&id) {
+            if is_frozen {
                 drop(changes);
                 self.copy_anew(upper, id, partial)?;
                 continue;
@@ -100,7 +101,9 @@ impl Changing<'_> {
         }
         let mut batch = self.upper.layer.db().batch();
         batch.put_inode(self.id.ino, &record);
-        Ok(batch.commit()?)
+        batch.commit()?;
+        // The host may write the new length out before the record, and what was cut off would be seen again.
+        Ok(self.upper.layer.db().persist()?)
     }
 
     /// Copies blocks from the blob to the data file.

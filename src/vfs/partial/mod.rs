@@ -11,8 +11,9 @@
 //! * A byte is the blob's when its block isn't held and it lies below `visible` and the data file's length. Any other is the data file's. What the
 //!   data file has in blocks that aren't held, below `visible`, counts for nothing.
 //! * A block is recorded as held when the data file has all of it: after a killed daemon it is there.
-//! * `visible` is recorded before the file grows beyond where it was cut to, and that only once the cut is on disk: so neither a kill nor
-//!   a power cut brings the blob back where zeros belong, nor zeros where the blob belongs.
+//! * `visible` is recorded, on disk too, before the file grows beyond where it was cut to, and that only once the cut is on disk: so neither a
+//!   kill nor a power cut brings the blob back where zeros belong, nor zeros where the blob belongs. Who reads looks at the length first.
+//! * The blob is one of the base or of the layer's last snapshot, which a collection keeps; or of a former one that the layer pins (`Fs::rebase`).
 //! * A power cut takes blocks back to the blob that weren't synced since they came over (`layer::recovery`), so a block is *settled* in the
 //!   layer's records after the data file was synced, and only if it was held before that began.
 //!
@@ -83,6 +84,8 @@ impl Threshold {
 pub(super) struct Parts {
     pub(super) data: Arc<File>,
     pub(super) blob: Arc<File>,
+    /// The file's length when `view` was looked at, or before.
+    pub(super) length: u64,
     pub(super) view: View,
 }
 
@@ -91,14 +94,9 @@ impl Parts {
         if remote { &self.blob } else { &self.data }
     }
 
-    fn length(&self) -> Result<u64> {
-        let metadata = self.data.metadata().map_err(VfsError::io("can't examine a file of the layer"))?;
-        Ok(metadata.len())
-    }
-
     /// Reads; fewer bytes than asked only at the end of the file.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        let end = self.length()?.min(offset.saturating_add(buffer.len() as u64));
+        let end = self.length.min(offset.saturating_add(buffer.len() as u64));
         let mut done = 0;
         for run in self.view.runs(offset, end) {
             let part = &mut buffer[done..done + (run.to - run.from) as usize];
@@ -113,7 +111,7 @@ impl Parts {
 
     fn seek(&self, offset: u64, what: Seek) -> Result<Option<u64>> {
         let failed = VfsError::io("can't seek in a file's content");
-        let length = self.length()?;
+        let length = self.length;
         if offset >= length {
             return Ok(None);
         }
@@ -175,6 +173,10 @@ impl Upper {
 impl Fs {
     /// The host files of an open inode's partial content, and where the bytes from `from` to `to` are. `None` when the content is another.
     pub(super) fn parts(&self, open: &OpenFile, id: DataId, from: u64, to: u64) -> Result<Option<Parts>> {
+        let Some(data) = open.data_of(self, id)? else { return Ok(None) };
+        // Before the view: what it says of the blob holds for the length at that instant. A file that was cut is recorded as such before it
+        // grows, and the length that it has then would let the blob's bytes be seen behind the cut.
+        let length = data.metadata().map_err(VfsError::io("can't examine a file of the layer"))?.len();
         let view = {
             let upper = self.upper()?;
             let _guard = upper.tree_lock.read();
@@ -183,8 +185,7 @@ impl Fs {
                 _ => return Ok(None),
             }
         };
-        let Some(data) = open.data_of(self, id)? else { return Ok(None) };
-        Ok(Some(Parts { data, blob: open.blob_of(self, id, view.partial.blob)?, view }))
+        Ok(Some(Parts { data, blob: open.blob_of(self, id, view.partial.blob)?, length, view }))
     }
 
     pub(super) fn read_partial(
@@ -216,7 +217,7 @@ impl Fs {
             match open.key() {
                 ContentKey::Partial(ino, generation) => {
                     let Some(parts) = self.parts(open, DataId { ino, generation }, from, to)? else { continue };
-                    let end = to.min(parts.length()?);
+                    let end = to.min(parts.length);
                     let runs = parts.view.runs(from, end).into_iter();
                     return Ok(runs.map(|run| (parts.file(run.remote).clone(), run.from, run.to)).collect());
                 }
