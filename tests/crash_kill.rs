@@ -7,7 +7,8 @@ mod crash_util;
 
 use cairnfs::store::Store;
 use crash_util::skip::possible;
-use crash_util::world::{End, SNAPSHOT, World, wait_until};
+use crash_util::wait_until;
+use crash_util::world::{End, SNAPSHOT, World};
 use crash_util::{Random, number, seed};
 use std::path::Path;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! spec     a tree of files written down in code, or read from a directory, made into a manifest
 //! mount    a mount served by this process
 //! process  a mount served by the `cairnfs` program
+//! wait     for what comes by itself
 //! ```
 //! A test must not touch a mount of its own process from a thread that serves it; test threads are fine.
 
@@ -15,17 +16,9 @@ pub mod map;
 pub mod mount;
 pub mod process;
 pub mod spec;
+pub mod wait;
 
-use std::time::{Duration, Instant};
-
-/// Waits until `done`, for as long as a slow machine may take.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+pub use wait::wait_until;
 
 /// Runs a shell script as user and group 65534, without other groups, and returns (exit code, output, errors).
 pub fn as_nobody(script: &str) -> (i32, String, String) {

@@ -19,8 +19,11 @@ pub mod world;
 mod random;
 #[path = "../common/skip.rs"]
 pub mod skip;
+#[path = "../common/wait.rs"]
+mod wait;
 
 pub use random::{Random, number};
+pub use wait::wait_until;
 
 /// The seed of a run, printed so that it can be run again.
 pub fn seed() -> u64 {

@@ -1,8 +1,8 @@
 //! A store, the program that serves it, and crashes.
 
-use super::Random;
 use super::model::{Bytes, Entry, Id, Model, State};
 use super::worker::{Progress, Worker, look};
+use super::{Random, wait_until};
 use cairnfs::ingest::{ImportOptions, Progress as ImportProgress, import_dir};
 use cairnfs::layer::{DataId, Layer};
 use cairnfs::store::Store;
@@ -59,15 +59,6 @@ pub struct World {
 struct Served {
     child: Child,
     log: PathBuf,
-}
-
-/// Waits until `done`, for as long as a slow machine may take.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 impl World {

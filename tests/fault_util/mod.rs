@@ -4,6 +4,9 @@
 
 #[path = "../common/skip.rs"]
 mod skip;
+#[path = "../common/wait.rs"]
+#[allow(clippy::duplicate_mod, reason = "a test may have `common` beside this")]
+mod wait;
 
 use nix::mount::{MntFlags, umount2};
 pub use skip::possible;
@@ -13,8 +16,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
+pub use wait::wait_until;
 
 pub fn run(program: &str, arguments: &[&str]) -> bool {
     Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
@@ -189,14 +192,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = umount2(&self.folder.path().join("at"), MntFlags::MNT_DETACH);
         let _ = umount2(&self.below(), MntFlags::MNT_DETACH);
-    }
-}
-
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
