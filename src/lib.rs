@@ -26,7 +26,7 @@
 //! | how a file is copied up | `vfs/copy_up.rs` |
 //! | when an inode without a name goes | `vfs/reclaim.rs`; after a crash `layer/recovery.rs` |
 //! | that content is written out before it replaces other content | `vfs/sync.rs`: `start_writeback` |
-//! | when copies are synced, and when removed content is given back | `vfs/settle.rs` |
+//! | when copies are synced, and when removed content is given back | `vfs/settle/mod.rs` |
 //! | which thread waits for the next request, and how | `fuse/turns.rs` |
 //! | what evicts cached trees | `vfs/base.rs`: `TreeCache`; listings `vfs/mod.rs`: `VIEWS`; backing files `fuse/backing.rs`: `KEPT` |
 //! | what can be wrong with a layer, and in which order it is mended | `fsck/problem.rs`: `Code`, `stage` |

@@ -2,7 +2,7 @@
 
 use super::Fs;
 use super::error::{Result, VfsError};
-use super::open::Handle;
+use super::handles::Handle;
 use super::partial::{Changing, read_some};
 use super::types::{ContentKey, HandleId, Seek};
 use crate::format::Ino;

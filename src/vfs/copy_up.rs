@@ -10,6 +10,7 @@
 //! copy is put on disk before 3, and the sealed file goes when the record is on disk.
 
 use super::error::{Result, VfsError};
+use super::open::content_of;
 use super::types::ContentKey;
 use super::{COPY_STRIPES, Fs, Upper};
 use crate::format::{Ino, Timestamp};
@@ -37,10 +38,11 @@ impl Fs {
 
     fn copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<()> {
         // Most files that are opened for writing are the layer's already; they don't wait for another's copy.
-        if self.plan_copy_up(upper, ino, keep)?.is_none() {
+        if self.is_copied_up(ino)? {
             return Ok(());
         }
         let _copying = upper.copy_locks[ino.0 as usize % COPY_STRIPES].lock();
+        // Another thread may have copied it while this one waited.
         let Some(mut plan) = self.plan_copy_up(upper, ino, keep)? else { return Ok(()) };
         let file = upper.layer.data().create(plan.to)?;
         let filled = self.fill(&mut plan, &file, keep);
@@ -60,12 +62,15 @@ impl Fs {
         }
     }
 
+    fn is_copied_up(&self, ino: Ino) -> Result<bool> {
+        let _guard = self.read_lock();
+        Ok(content_of(&self.record(ino)?)?.1.is_writable())
+    }
+
     fn plan_copy_up(&self, upper: &Upper, ino: Ino, keep: u64) -> Result<Option<Plan>> {
         let _guard = self.read_lock();
         let record = self.record(ino)?;
-        let Body::File { generation, content } = record.body else {
-            return Err(if matches!(record.body, Body::Dir { .. }) { VfsError::IsDir } else { VfsError::Invalid });
-        };
+        let (generation, content) = content_of(&record)?;
         let next = generation.checked_add(1).ok_or(VfsError::TooLarge)?;
         let to = DataId { ino, generation: next };
         let (from, origin, partial) = match content {

@@ -5,7 +5,8 @@
 //! node      what an inode is, clean or dirty      namespace lookup, unlink, rename, link
 //! make      new inodes, and what they inherit
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
-//! open      open files and handles                content   read, write, fallocate, seek, copy
+//! open      opening and closing files             handles   what is open
+//! content   read, write, fallocate, seek, copy
 //! copy_up   clean content becomes dirty           freeze    what a snapshot needs
 //! partial   content of which the layer has only blocks
 //! sync      fsync, sync, closing                  settle    copies synced, removed content given back, in the background
@@ -19,7 +20,7 @@
 //! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once, and while partial content is changed;
 //! 2. `partials`: shared by changes of partial content, exclusive for the instant of a snapshot, and when it becomes ordinary;
 //! 3. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
-//! 4. `open`'s tables, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
+//! 4. the tables of `handles`, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
 //!
 //! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
@@ -33,6 +34,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod explored;
 pub mod freeze;
+mod handles;
 mod make;
 mod namespace;
 mod node;
@@ -73,7 +75,7 @@ const VIEWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 isn't zero");
 pub struct Fs {
     base: Base,
     upper: Option<Arc<Upper>>,
-    open: Arc<open::OpenTable>,
+    open: Arc<handles::OpenTable>,
     _settler: Option<settle::Settler>,
 }
 
@@ -82,7 +84,7 @@ pub struct Fs {
 struct Upper {
     layer: Layer,
     /// What the filesystem has open.
-    open: Arc<open::OpenTable>,
+    open: Arc<handles::OpenTable>,
     tree_lock: RwLock<()>,
     copy_locks: [Mutex<()>; COPY_STRIPES],
     partials: RwLock<()>,
@@ -104,7 +106,7 @@ impl Fs {
 
     /// A writable filesystem: `layer` on the manifest that it was made on.
     pub fn with_layer(store: &Store, manifest: Digest, layer: Layer) -> Result<Self> {
-        let open = Arc::<open::OpenTable>::default();
+        let open = Arc::<handles::OpenTable>::default();
         let upper = Arc::new(Upper {
             layer,
             open: Arc::clone(&open),

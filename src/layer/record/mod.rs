@@ -50,6 +50,13 @@ pub enum FileContent {
     Partial(Partial),
 }
 
+impl FileContent {
+    /// Whether it is in a data file that may be written.
+    pub fn is_writable(&self) -> bool {
+        matches!(self, Self::Data { .. } | Self::Partial(_))
+    }
+}
+
 /// What an inode has by its type.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {

@@ -8,7 +8,7 @@
 //! content, for passthrough. Bringing them by themselves would move the file's mtime.
 
 use super::super::error::{Result, VfsError};
-use super::super::open::OpenFile;
+use super::super::handles::OpenFile;
 use super::super::{COPY_STRIPES, Fs, Upper};
 use super::view::{View, place};
 use crate::format::Ino;

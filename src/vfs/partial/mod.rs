@@ -29,7 +29,7 @@ pub(super) use change::Changing;
 pub(super) use view::{Run, View};
 
 use super::error::{Result, VfsError};
-use super::open::OpenFile;
+use super::handles::OpenFile;
 use super::types::{Copying, Seek};
 use super::{ContentKey, Fs, Upper};
 use crate::format::Ino;

@@ -14,11 +14,15 @@
 //! What failed in 2 and 4 is put back and tried again in the next pass. A copy that couldn't be synced isn't: it is lost (`layer::DataDir`), and
 //! keeps its origin.
 //!
-//! A thread settles [`PERIOD`] after something came up, or at once when doomed files take [`MUCH`]. Before that whoever needs it does: `sync`,
+//! A thread settles some seconds after something came up (`backlog`), or at once when doomed files take [`MUCH`]. Before that whoever needs it does: `sync`,
 //! closing, removing files when the disk is so full that what the doomed ones take matters, and what finds no room ([`Upper::with_room`]).
 //! Only writes by passthrough get their ENOSPC from the host without anybody being asked.
 //!
 //! Locking: `pass` before `tree_lock`; `backlog` is a leaf.
+
+mod backlog;
+
+pub(super) use backlog::Settling;
 
 use super::Upper;
 use super::error::{Result, VfsError};
@@ -27,117 +31,19 @@ use crate::format::Ino;
 use crate::layer::{Body, DataId, FileContent};
 use crate::locks;
 use crate::sys::syncfs;
-use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-/// How long a copy may stay unsynced, about: as long as ext4 takes by default to commit what was changed.
-///
-/// Never in unit tests, which decide by themselves who takes which lock when (`locks::explored`).
-const PERIOD: Duration = Duration::from_secs(if cfg!(test) { 1 << 30 } else { 5 });
 /// More copies than this are synced by one syncfs(2), which writes out all that the host's filesystem has in memory, of others too.
 const FEW: usize = 64;
 /// Doomed files that take more than this, in bytes, don't wait.
 const MUCH: u64 = 64 << 20;
 /// The disk is tight when doomed files take more than this part of what is free.
 const TIGHT: u64 = 8;
-
-/// What is to be settled.
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    backlog: Mutex<Backlog>,
-    changed: Condvar,
-    pass: locks::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Backlog {
-    copies: HashMap<Ino, u32>,
-    doomed: Vec<DataId>,
-    doomed_bytes: u64,
-    /// When the oldest of it came up.
-    since: Option<Instant>,
-    /// It shan't wait for its time.
-    urgent: bool,
-    stopped: bool,
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.copies.is_empty() && self.doomed.is_empty()
-    }
-}
-
-impl Settling {
-    /// A copy-up was recorded whose bytes may not be on disk.
-    pub(super) fn copied(&self, id: DataId) {
-        self.add(|backlog| {
-            backlog.copies.insert(id.ino, id.generation);
-        });
-    }
-
-    fn add(&self, what: impl FnOnce(&mut Backlog)) {
-        let mut backlog = self.backlog.lock();
-        what(&mut backlog);
-        if backlog.since.is_none() && !backlog.is_empty() {
-            backlog.since = Some(Instant::now());
-            self.changed.notify_all();
-        }
-    }
-
-    fn hurry(&self) {
-        self.backlog.lock().urgent = true;
-        self.changed.notify_all();
-    }
-
-    /// Doomed files take so many bytes, and are so many.
-    pub(super) fn held(&self) -> (u64, u64) {
-        let backlog = self.backlog.lock();
-        (backlog.doomed_bytes, backlog.doomed.len() as u64)
-    }
-
-    fn stop(&self) {
-        self.backlog.lock().stopped = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until it is time for a pass. `false`: there won't be another.
-    fn wait(&self) -> bool {
-        let mut backlog = self.backlog.lock();
-        loop {
-            match backlog.since {
-                _ if backlog.stopped => return false,
-                None => self.changed.wait(&mut backlog),
-                Some(since) if backlog.urgent || since.elapsed() >= PERIOD => return true,
-                Some(since) => {
-                    self.changed.wait_until(&mut backlog, since + PERIOD);
-                }
-            }
-        }
-    }
-
-    fn take(&self) -> (HashMap<Ino, u32>, Vec<DataId>) {
-        let mut backlog = self.backlog.lock();
-        backlog.since = None;
-        backlog.urgent = false;
-        backlog.doomed_bytes = 0;
-        (std::mem::take(&mut backlog.copies), std::mem::take(&mut backlog.doomed))
-    }
-
-    fn put_back(&self, copies: HashMap<Ino, u32>, doomed: Vec<DataId>) {
-        self.add(|backlog| {
-            for (ino, generation) in copies {
-                backlog.copies.entry(ino).or_insert(generation);
-            }
-            backlog.doomed.extend(doomed);
-        });
-    }
-}
 
 impl Upper {
     /// Gives up a data file that no record names any more: it is removed once that is on disk. Unless a snapshot reads it, which removes it then.
@@ -147,12 +53,7 @@ impl Upper {
             return;
         }
         let bytes = self.layer.data().metadata(id).map_or(0, |metadata| metadata.blocks() * 512);
-        let mut held = (0, 0);
-        self.settling.add(|backlog| {
-            backlog.doomed.push(id);
-            backlog.doomed_bytes += bytes;
-            held = (backlog.doomed_bytes, backlog.doomed.len() as u64);
-        });
+        let held = self.settling.doomed(id, bytes);
         if held.0 > MUCH && cfg!(not(test)) {
             self.settling.hurry();
         }
