@@ -28,6 +28,7 @@
 //! | that content is written out before it replaces other content | `vfs/sync.rs`: `start_writeback` |
 //! | when copies are synced, and when removed content is given back | `vfs/settle/mod.rs` |
 //! | which thread waits for the next request, and how | `fuse/turns.rs` |
+//! | when directories are listed ahead of a program | `fuse/scout.rs` |
 //! | what evicts cached trees | `vfs/base.rs`: `TreeCache`; listings `vfs/mod.rs`: `VIEWS`; backing files `fuse/backing.rs`: `KEPT` |
 //! | what can be wrong with a layer, and in which order it is mended | `fsck/problem.rs`: `Code`, `stage` |
 //! | what recovery does after a daemon was killed | `layer/recovery.rs`: `judge`; of the store: `gc/mod.rs`, step 5 |

@@ -10,6 +10,7 @@ use super::io_mode::OpenModes;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::running::Running;
+use super::scout::{Scout, Sign};
 use super::turns::Turns;
 use crate::locks::Mutex;
 use crate::vfs::{Fs, Ino, VfsError};
@@ -28,6 +29,7 @@ pub(super) struct Adapter {
     pub(super) backings: Backings,
     pub(super) meter: Meter,
     pub(super) turns: Turns,
+    pub(super) scout: Arc<Scout>,
     /// Set once the session runs.
     pub(super) notifier: Arc<OnceLock<Notifier>>,
     /// Whether passthrough is wanted.
@@ -73,6 +75,11 @@ impl Adapter {
             return Ok(Node::Control(control, node));
         }
         Ok(Node::File(self.nodes.ino(number).ok_or(Refusal::Superseded)?))
+    }
+
+    /// A request was about names in a directory.
+    pub(super) fn notice(&self, sign: Sign, dir: Ino) {
+        self.scout.notice(sign, dir, &self.fs, self.meter.metrics());
     }
 
     /// The control directory, when `node` is in it.

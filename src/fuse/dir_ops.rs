@@ -4,6 +4,7 @@ use super::adapter::{Adapter, Node};
 use super::control_dir::ControlDir;
 use super::convert;
 use super::errno::{Fault, Refusal};
+use super::scout::Sign;
 use crate::vfs::{Ino, Listed};
 use fuser::{FileAttr, FileType, INodeNo};
 use std::ffi::OsStr;
@@ -55,6 +56,9 @@ impl Adapter {
         attrs: bool,
         push: &mut dyn FnMut(Line<'_>) -> bool,
     ) -> Result<(), Fault> {
+        if cookie == 0 {
+            self.notice(Sign::Listing, ino);
+        }
         let (mut fault, mut left_over) = (None, None);
         self.fs.read_dir(ino, cookie, attrs, &mut |listed| {
             if self.control.is_some() && ControlDir::is_at(node, listed.name) {

@@ -9,6 +9,7 @@ use super::io_mode::OpenModes;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::running::Running;
+use super::scout::Scout;
 use super::turns::Turns;
 use crate::locks::explored::{explore, together};
 use crate::locks::{self, MutexGuard};
@@ -65,6 +66,7 @@ impl Kernel {
             backings: Backings::default(),
             meter: Meter::new(Arc::default()),
             turns: Turns::new(1),
+            scout: Arc::new(Scout::new(0)),
             notifier: Arc::default(),
             passthrough: true,
             no_opendir: false,

@@ -17,7 +17,7 @@ impl Meter {
         Self(metrics)
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.0
     }
 

@@ -70,6 +70,7 @@ events! {
     backings_reused "Opens that found their host file registered already";
     backings_failed "Host files that the kernel didn't take for passthrough";
     reopens_elsewhere "Opens sent round again, for older descriptors read the former content";
+    listed_ahead "Directories listed ahead of a program that walks the tree";
     panics "Requests answered EIO because of a bug in this program";
 }
 

@@ -7,14 +7,14 @@
 //! mount_options   -o options                                   nodes     numbers that the kernel knows inodes by
 //! mount_error     why a mount failed, and what to do
 //! mount_table     /proc/self/mountinfo                         io_mode   passthrough or page cache, for each open
-//! running         files that are open to be run
+//! running         files that are open to be run                scout     lists directories ahead of a program
 //! control_dir     .ctl · control_requests: its threads         backing   host files registered for passthrough
 //! metrics         counters                                     convert   the kernel's types and ours
 //! negotiation     what is asked of the kernel at the start     replies   from outcomes to answers
 //! errno           every failure's errno, in one place
 //! ```
 //! The kernel caches names, absent names, attributes, symbolic links and listings without limit of time, for nobody but the kernel changes
-//! what a mount shows. The daemon never touches its own mount.
+//! what a mount shows. The daemon never touches its own mount, but for `scout`, which tells how nobody comes to wait for that.
 
 mod adapter;
 mod attr_ops;
@@ -40,6 +40,7 @@ mod nodes;
 mod replies;
 mod requests;
 mod running;
+mod scout;
 mod session;
 mod turns;
 

@@ -40,6 +40,8 @@ pub struct MountOptions {
     pub control: ControlAccess,
     /// Who does reads and writes.
     pub io: IoChoice,
+    /// Directories are listed ahead of a program that walks the tree.
+    pub ahead: bool,
     /// How content is copied up.
     pub copying: Copying,
     /// Threads that serve requests.
@@ -82,6 +84,7 @@ impl MountOptions {
             allow_other: root,
             control: ControlAccess::Rw,
             io: IoChoice::Auto,
+            ahead: true,
             copying: Copying::Auto,
             threads: NonZeroUsize::new(4).expect("not zero"),
             clone_fd: false,
@@ -132,6 +135,9 @@ impl MountOptions {
                 Some(("copy", "whole")) => self.copying = Copying::Whole,
                 Some(("copy", "range")) => self.copying = Copying::Range,
                 Some(("copy", _)) => return bad("takes auto, whole or range"),
+                Some(("ahead", "auto")) => self.ahead = true,
+                Some(("ahead", "off")) => self.ahead = false,
+                Some(("ahead", _)) => return bad("takes auto or off"),
                 Some(("threads", number)) => match number.parse() {
                     Ok(threads) if threads <= NonZeroUsize::new(64).expect("not zero") => self.threads = threads,
                     _ => return bad("takes a number from 1 to 64"),

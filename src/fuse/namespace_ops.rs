@@ -4,6 +4,7 @@ use super::adapter::{Adapter, Entry, Node};
 use super::control_dir::ControlDir;
 use super::convert;
 use super::errno::{Fault, Refusal};
+use super::scout::Sign;
 use crate::format::{Device, Kind};
 use crate::vfs::{Attr, Caller, Ino, Make, RenameMode, VfsError};
 use fuser::RenameFlags;
@@ -24,7 +25,10 @@ impl Adapter {
                     // Only file handles ask for these two: the kernel knows the parents of all else.
                     b"." => return self.find_itself(parent, ino),
                     b".." => Some(self.fs.attr(self.fs.parent(ino)?)?),
-                    _ => self.fs.lookup(ino, convert::name(name)?)?,
+                    _ => {
+                        self.notice(Sign::Lookup, ino);
+                        self.fs.lookup(ino, convert::name(name)?)?
+                    }
                 };
                 Ok(attr.map(|attr| self.entry(&attr)))
             }

@@ -19,6 +19,7 @@ use super::mount_options::{ControlAccess, IoChoice, MountOptions};
 use super::mounting::{abort_connection, check_mountpoint, connection_of, start, unmount_path};
 use super::nodes::Nodes;
 use super::running::Running;
+use super::scout::Scout;
 use super::turns::Turns;
 use super::{ControlFiles, errno, mount_table, mounting};
 use crate::locks::{self, Mutex};
@@ -81,11 +82,15 @@ impl Mounted {
         let notifier = Arc::new(OnceLock::new());
         let farewell = Arc::default();
         let told = control.clone();
-        let adapter = adapter(&fs, control, options, &notifier, &farewell);
+        let scout = Arc::new(Scout::new(fs.base().manifest().root.subtree.entries));
+        let adapter = adapter(&fs, control, options, &scout, (&notifier, &farewell));
         let session = start(adapter, &mountpoint, options)?;
         // Set once, here, so it can't be set already.
         let _first = notifier.set(session.notifier());
         let connection = connection_of(&mountpoint);
+        if let Some(connection) = connection.filter(|_| options.ahead) {
+            scout.may_walk(mountpoint.clone(), connection);
+        }
         let inner =
             Inner { mountpoint, connection, ended: AtomicBool::new(false), metrics: Arc::clone(&options.metrics), fs };
         let handle = MountHandle(Arc::new(inner));
@@ -243,8 +248,8 @@ fn adapter(
     fs: &Arc<Fs>,
     control: Option<Arc<dyn ControlFiles>>,
     options: &MountOptions,
-    notifier: &Arc<OnceLock<Notifier>>,
-    farewell: &Arc<Mutex<Option<VfsError>>>,
+    scout: &Arc<Scout>,
+    (notifier, farewell): (&Arc<OnceLock<Notifier>>, &Arc<Mutex<Option<VfsError>>>),
 ) -> Adapter {
     let owner = Caller { uid: options.owner, gid: getegid().as_raw(), pid: 0 };
     let control = control.filter(|_| options.control != ControlAccess::Off);
@@ -258,6 +263,7 @@ fn adapter(
         backings: Backings::default(),
         meter: Meter::new(Arc::clone(&options.metrics)),
         turns: Turns::new(options.threads.get()),
+        scout: Arc::clone(scout),
         notifier: Arc::clone(notifier),
         passthrough: options.io == IoChoice::Auto,
         no_opendir: false,

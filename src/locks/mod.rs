@@ -16,6 +16,7 @@
 //!   |---|---|---|---|
 //!   | `settle` | time, by a condition variable | `Upper::settle` | `vfs::explored`, which calls it |
 //!   | `fuse-session` | the kernel's requests | methods of `Adapter` | `fuse::explored`, which calls them |
+//!   | `scout` | answers of its own mount | nothing that takes a lock of ours | |
 //!   | `control-open`, `control-write` | the kernel, which takes the reply | `ControlDir`, `Engine::run` | `control::explored` |
 //!   | `control`, `control-client` | the socket | `Engine::run` | `control::explored` |
 //!   | `signals` | signals | `MountHandle` | atomics only |

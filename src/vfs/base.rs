@@ -52,6 +52,17 @@ pub struct BaseChild {
     pub index: usize,
 }
 
+/// A directory that others are in, at any depth.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Its number.
+    pub dir: Ino,
+    /// The names from the root to it.
+    pub path: Vec<NameBuf>,
+    /// Entries beneath, at every depth.
+    pub entries: u64,
+}
+
 /// Where the entry of a clean number is.
 struct Place {
     parent: Ino,
@@ -194,6 +205,29 @@ impl Base {
             return Ok(None);
         }
         Ok(self.locate(ino)?.map(|place| place.parent))
+    }
+
+    /// The deepest directory that is or holds all of the clean `dirs`; `None` without any.
+    pub fn common(&self, dirs: &[Ino]) -> Result<Option<Common>> {
+        let mut shared: Option<Vec<(Ino, NameBuf)>> = None;
+        for dir in dirs {
+            let mut above = Vec::new();
+            let mut at = *dir;
+            while let Some((parent, name)) = self.entry_of(at)? {
+                above.push((at, name));
+                at = parent;
+            }
+            above.reverse();
+            shared = Some(match shared {
+                None => above,
+                Some(before) => before.into_iter().zip(above).take_while(|(a, b)| a == b).map(|(a, _)| a).collect(),
+            });
+        }
+        let Some(shared) = shared else { return Ok(None) };
+        let dir = shared.last().map_or(Ino::ROOT, |(ino, _)| *ino);
+        let Some(BaseInode { node: Node::Dir(subtree), .. }) = self.inode(dir)? else { return Ok(None) };
+        let path = shared.into_iter().map(|(_, name)| name).collect();
+        Ok(Some(Common { dir, path, entries: subtree.entries }))
     }
 
     /// The directory that holds the clean number `ino`, and the name there, escaped for people.

@@ -7,7 +7,7 @@ use super::error::Result;
 use super::types::Listed;
 use super::{Attr, Fs, Upper, child_ino};
 use crate::format::{Ino, Kind, Tree};
-use crate::layer::{Body, NameRecord};
+use crate::layer::{Body, InodeRecord, NameRecord};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Fs {
                 continue;
             }
             let ino = child_ino(tree, dir, index);
-            let attr = if attrs { self.listed_attr(ino) } else { None };
+            let attr = if attrs { self.listed_attr(ino, || self.record_in(ino, (dir, tree), index)) } else { None };
             let kind = match &attr {
                 Some(attr) => attr.kind,
                 None => self.base.kind(tree, index).unwrap_or(Kind::File),
@@ -120,7 +120,7 @@ impl Fs {
     ) -> Result<()> {
         let first = view.added.partition_point(|added| ADDED + added.sequence <= cookie);
         for added in &view.added[first..] {
-            let attr = if attrs { self.listed_attr(added.ino) } else { None };
+            let attr = if attrs { self.listed_attr(added.ino, || self.record(added.ino)) } else { None };
             let cookie = ADDED + added.sequence;
             if !each(Listed { name: &added.name, ino: added.ino, kind: added.kind, cookie, attr }) {
                 return Ok(());
@@ -130,8 +130,8 @@ impl Fs {
     }
 
     /// One damaged inode doesn't make its directory unlistable: asking for its attributes fails, and says why.
-    fn listed_attr(&self, ino: Ino) -> Option<Attr> {
-        let attr = self.record(ino).and_then(|record| self.attr_of(ino, &record));
+    fn listed_attr(&self, ino: Ino, record: impl FnOnce() -> Result<InodeRecord>) -> Option<Attr> {
+        let attr = record().and_then(|record| self.attr_of(ino, &record));
         attr.inspect_err(|error| tracing::warn!(ino = ino.0, %error, "an entry is listed without attributes")).ok()
     }
 }

@@ -6,7 +6,7 @@ use super::base::BaseInode;
 use super::error::{Result, VfsError};
 use super::types::Attr;
 use super::{Fs, Upper};
-use crate::format::{Content, Device, Ino, Kind, Name, Node, Timestamp};
+use crate::format::{Content, Device, Entry, Ino, Kind, Name, Node, Timestamp, Tree};
 use crate::layer::{Batch, BlobRef, Body, Child, DataId, FileContent, InodeRecord, NameRecord};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -38,12 +38,28 @@ impl BaseInode {
 impl Fs {
     /// The inode's record, the layer's or one made from the base.
     pub(super) fn record(&self, ino: Ino) -> Result<InodeRecord> {
-        if let Some(upper) = &self.upper
-            && let Some(record) = upper.layer.db().inode(ino)?
-        {
+        if let Some(record) = self.dirty_record(ino)? {
             return Ok(record);
         }
         self.base.inode(ino)?.map(BaseInode::into_record).ok_or(VfsError::Stale(ino))
+    }
+
+    /// The same of `ino`, which is entry `index` of clean directory `dir`'s `tree`: the base isn't searched for what is at hand.
+    pub(super) fn record_in(&self, ino: Ino, (dir, tree): (Ino, &Tree), index: usize) -> Result<InodeRecord> {
+        if let Some(record) = self.dirty_record(ino)? {
+            return Ok(record);
+        }
+        match tree.entry(index) {
+            Entry::Inode(meta, node) => Ok(BaseInode { meta, nlink: 1, node, parent: dir }.into_record()),
+            Entry::Linked(_) => self.record(ino),
+        }
+    }
+
+    fn dirty_record(&self, ino: Ino) -> Result<Option<InodeRecord>> {
+        match &self.upper {
+            Some(upper) => Ok(upper.layer.db().inode(ino)?),
+            None => Ok(None),
+        }
     }
 
     /// What `name` in `parent` means; `None` when there is no such name.
