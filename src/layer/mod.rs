@@ -38,7 +38,7 @@ mod reserve;
 
 pub use blocks::{CHUNK_BLOCKS, Chunk, parse_key as parse_chunk_key};
 pub use data::{DataDir, DataId, Listed};
-pub use db::{Batch, Db, Space};
+pub use db::{Batch, Changed, Db, Space};
 pub use error::{LayerError, Part};
 pub use inspect::Inspected;
 pub use record::{BadRecord, BlobRef, Body, Child, FileContent, InodeRecord, NameRecord, Partial};

@@ -1,7 +1,8 @@
 //! From a frozen layer to trees and the table of linked inodes.
 //!
 //! A directory is *touched* when the layer has something to say of its names, of an inode that it holds, or of anything beneath: those are
-//! encoded anew, each once, children before parents, without recursion on the stack. Every other directory keeps its digest.
+//! encoded anew, each once, children before parents, without recursion on the stack. Every other directory keeps its digest: the one that it
+//! had in the snapshot before, where that is known (`vfs::since`), else the base's.
 
 use super::SnapshotError;
 use super::touched::touched;
@@ -25,6 +26,8 @@ pub struct Encoded {
     pub totals: Totals,
     /// Trees that were encoded.
     pub new_trees: u64,
+    /// All trees that aren't the base's.
+    pub trees: HashMap<Ino, Subtree>,
 }
 
 struct Encoder<'a> {
@@ -35,7 +38,9 @@ struct Encoder<'a> {
     touched: HashSet<Ino>,
     /// Numbers in the new table, of inodes that the base doesn't have there.
     numbers: BTreeMap<Ino, LinkNumber>,
+    /// Trees that aren't the base's: those of the snapshot before, as far as they hold, and those that were encoded.
     done: HashMap<Ino, Subtree>,
+    encoded: u64,
 }
 
 /// A directory whose entries are being gathered.
@@ -59,15 +64,15 @@ pub fn encode(
     blobs: &HashMap<DataId, BlobRef>,
     writer: &Writer,
 ) -> Result<Encoded, SnapshotError> {
-    let mut encoder = Encoder {
-        base,
-        records: &frozen.records,
-        blobs,
-        writer,
-        touched: touched(base, &frozen.records)?,
-        numbers: BTreeMap::new(),
-        done: HashMap::new(),
+    let (touched, done) = match &frozen.since {
+        None => (touched(base, &frozen.records)?, HashMap::new()),
+        Some(since) => {
+            let same = since.taken.trees.iter().filter(|(dir, _)| !since.touched.contains(dir));
+            (since.touched.clone(), same.map(|(&dir, &subtree)| (dir, subtree)).collect())
+        }
     };
+    let (records, numbers) = (&frozen.records, BTreeMap::new());
+    let mut encoder = Encoder { base, records, blobs, writer, touched, numbers, done, encoded: 0 };
     let (links, linked) = encoder.links()?;
     let subtree = encoder.trees()?;
     let meta = match frozen.records.inodes.get(&Ino::ROOT) {
@@ -79,8 +84,7 @@ pub fn encode(
         files: (subtree.entries - subtree.dirs).saturating_sub(linked.names) + linked.inodes,
         bytes: subtree.bytes + linked.bytes,
     };
-    let new_trees = encoder.done.len() as u64;
-    Ok(Encoded { root: RootMeta { subtree, meta }, links, totals, new_trees })
+    Ok(Encoded { root: RootMeta { subtree, meta }, links, totals, new_trees: encoder.encoded, trees: encoder.done })
 }
 
 /// Sums over the table of linked inodes.
@@ -140,7 +144,7 @@ impl Encoder<'_> {
     /// Encodes every touched directory that can be reached from the root, children first.
     fn trees(&mut self) -> Result<Subtree, SnapshotError> {
         if !self.touched.contains(&Ino::ROOT) {
-            return Ok(self.base.manifest().root.subtree);
+            return Ok(self.done.get(&Ino::ROOT).copied().unwrap_or(self.base.manifest().root.subtree));
         }
         let mut stack = vec![self.frame(Ino::ROOT)?];
         while let Some(frame) = stack.last_mut() {
@@ -159,6 +163,7 @@ impl Encoder<'_> {
                     if let Some(frame) = stack.pop() {
                         let ino = frame.ino;
                         let subtree = self.finish(frame)?;
+                        self.encoded += 1;
                         self.done.insert(ino, subtree);
                     }
                 }
@@ -189,7 +194,8 @@ impl Encoder<'_> {
 
     fn base_item(&self, dir: Ino, tree: &Tree, index: usize) -> Item {
         let ino = child_ino(tree, dir, index);
-        let changed = !ino.is_linked_range() && (self.records.inodes.contains_key(&ino) || self.touched.contains(&ino));
+        let changed = !ino.is_linked_range()
+            && (self.records.inodes.contains_key(&ino) || self.touched.contains(&ino) || self.done.contains_key(&ino));
         if changed { Item::Child(ino) } else { Item::Entry(tree.entry(index)) }
     }
 

@@ -3,7 +3,7 @@
 //! 1. *freeze*: the layer at one instant;
 //! 2. *ingest*: dirty content into the store; sealed files become blobs by hard link, without copying (`ingest`);
 //! 3. *encode*: the tree of every directory that changed, or has something changed beneath (`touched`), deepest first (`encode`); all else is shared
-//!    with the base by digest;
+//!    with the base by digest, or with this daemon's last snapshot (`vfs::since`);
 //! 4. *publish*: one barrier; the layer is made to keep the manifest; the ref;
 //! 5. *rebase*: what is in the store now is clean content of the layer.
 //!
@@ -22,11 +22,14 @@ mod touched;
 pub use diff::{Change, ChangeKind, diff};
 pub use error::SnapshotError;
 
-use crate::format::{Digest, Manifest, ManifestKind, RefName, Timestamp};
+use crate::format::{Digest, Ino, Manifest, ManifestKind, RefName, Subtree, Timestamp};
+use crate::layer::NameRecord;
 use crate::store::Course;
 use crate::vfs::Fs;
+use crate::vfs::freeze::Frozen;
+use crate::vfs::since::{Left, is_linked};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,7 +61,7 @@ pub struct Report {
     pub new_bytes: u64,
     /// Dirty files whose content the store had.
     pub deduplicated: u64,
-    /// Trees made anew; all others are shared with the base.
+    /// Trees made anew; all others are shared with the base, or with the snapshot before.
     pub new_trees: u64,
     /// Entries of the snapshot in all.
     pub entries: u64,
@@ -102,7 +105,11 @@ pub fn take_on_course(
     let started = Instant::now();
     let store = fs.base().store().clone();
     let writer = store.writer(&format!("snapshot {}", request.name))?.on_course(Arc::clone(course));
-    let frozen = fs.freeze_on_course(course)?;
+    // Trees of the snapshot before are relied on. The layer keeps it, but for one that a person unpinned.
+    if fs.last_taken().is_some_and(|before| writer.keep(before).is_err()) {
+        fs.forget_taken();
+    }
+    let mut frozen = fs.freeze_on_course(course)?;
     let being_written = frozen.written.iter().filter_map(|&ino| frozen.records.path(fs.base(), ino)).collect();
     let ingested = ingest::ingest(&writer, &frozen.content)?;
     let encoded = encode::encode(fs.base(), &frozen, &ingested.blobs, &writer)?;
@@ -125,6 +132,9 @@ pub fn take_on_course(
     let rebase = fs.rebase(&ingested.sealed).map_err(|error| {
         tracing::warn!(name = %request.name, %error, "the snapshot is taken, but the layer keeps content that the store has now too");
     });
+    if let Err(error) = leave(&mut frozen, digest, encoded.trees) {
+        tracing::warn!(%error, "the next snapshot looks at everything");
+    }
     let freeze = frozen.held;
     drop(frozen); // frees the data files that are blobs now
     let is_on_disk = || fs.layer().is_some_and(|layer| layer.db().persist().is_ok());
@@ -145,6 +155,21 @@ pub fn take_on_course(
         rebase: rebase.unwrap_or_default(),
         duration: started.elapsed(),
     })
+}
+
+/// Keeps for the next snapshot what it needs to know of this one.
+fn leave(frozen: &mut Frozen<'_>, manifest: Digest, trees: HashMap<Ino, Subtree>) -> Result<(), SnapshotError> {
+    let before = frozen.since.as_mut().map(|since| std::mem::take(&mut since.taken.holders));
+    let mut holders = before.unwrap_or_default();
+    for (&dir, names) in &frozen.records.names {
+        holders.extend(names.values().filter_map(|name| match name {
+            NameRecord::Child(child) => Some((child.ino, dir)),
+            NameRecord::Removed => None,
+        }));
+    }
+    let linked = frozen.records.inodes.iter().filter(|(ino, record)| is_linked(**ino, record));
+    let linked = linked.map(|(&ino, _)| ino).collect();
+    Ok(frozen.leave(Left { manifest, trees, holders, linked })?)
 }
 
 /// RFC 3339 in UTC, to the second.

@@ -11,9 +11,10 @@
 use super::error::{Result, VfsError};
 use super::node::times_of_dirty;
 use super::partial::{Run, View};
+use super::since::{Left, Since};
 use super::types::ContentKey;
 use super::{Base, COPY_STRIPES, Fs, Upper};
-use crate::format::{Ino, NameBuf};
+use crate::format::{Digest, Ino, NameBuf};
 use crate::layer::{BlobRef, Body, DataId, FileContent, InodeRecord, NameRecord, Partial};
 use crate::store::Course;
 use crate::sys::copy::copy_prefix_while;
@@ -77,12 +78,12 @@ impl Read for AssembledReader<'_> {
     }
 }
 
-/// All that a layer says, at one instant.
+/// What a layer says, at one instant: all, or all that a snapshot needs which knows what the one before it found ([`Frozen::since`]).
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Every inode record.
+    /// Inode records.
     pub inodes: BTreeMap<Ino, InodeRecord>,
-    /// Every name record, by directory.
+    /// Name records, by directory.
     pub names: BTreeMap<Ino, BTreeMap<NameBuf, NameRecord>>,
 }
 
@@ -92,6 +93,8 @@ pub struct Frozen<'a> {
     upper: &'a Upper,
     /// What the layer said; content that is held is told as [`FileContent::Sealed`].
     pub records: Records,
+    /// What the snapshot before this one left; `None` when [`Frozen::records`] are all that there are.
+    pub since: Option<Since>,
     /// Where the dirty content is.
     pub content: BTreeMap<DataId, Source>,
     /// Inodes that were open for writing, or mapped so.
@@ -100,7 +103,27 @@ pub struct Frozen<'a> {
     pub held: Duration,
 }
 
+/// What [`Fs::hold`] finds.
+struct Held {
+    records: Records,
+    since: Option<Since>,
+    content: BTreeMap<DataId, Source>,
+    written: BTreeSet<Ino>,
+}
+
 impl Fs {
+    /// The manifest of this daemon's last snapshot, of whose trees the next one may use some; `None` when that will look at everything.
+    pub fn last_taken(&self) -> Option<Digest> {
+        self.upper.as_ref()?.taken.lock().as_ref().map(|taken| taken.manifest)
+    }
+
+    /// Has the next snapshot look at everything.
+    pub fn forget_taken(&self) {
+        if let Some(upper) = &self.upper {
+            *upper.taken.lock() = None;
+        }
+    }
+
     /// Holds the layer still for an instant. [`VfsError::ReadOnly`] without a layer; one snapshot at a time.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         self.freeze_on_course(&Course::default())
@@ -114,16 +137,16 @@ impl Fs {
             tracing::warn!(%error, "can't put copied files on disk before a snapshot");
         }
         let started = Instant::now();
-        let (records, content, written) = self.hold(upper, course)?;
+        let Held { records, since, content, written } = self.hold(upper, course)?;
         // Made after `tree_lock` is free again, for dropping it takes that lock.
-        let frozen = Frozen { upper, records, content, written, held: started.elapsed() };
+        let frozen = Frozen { upper, records, since, content, written, held: started.elapsed() };
         // The store takes sealed files in as they are. A power cut that left them there, and here the records from before they were sealed,
         // would have blobs be written in place.
         upper.layer.db().persist()?;
         Ok(frozen)
     }
 
-    fn hold(&self, upper: &Upper, course: &Course) -> Result<(Records, BTreeMap<DataId, Source>, BTreeSet<Ino>)> {
+    fn hold(&self, upper: &Upper, course: &Course) -> Result<Held> {
         // Changes of partial content are over, or wait: it is left to the snapshot as it is.
         let _partials = upper.partials.write();
         let _guard = upper.tree_lock.write();
@@ -131,9 +154,12 @@ impl Fs {
             return Err(VfsError::Busy("another snapshot of this layer is being taken"));
         }
         let mut written = self.open.written();
-        let mut records = upper.records()?;
+        let (mut records, since) = match upper.since(&self.base)? {
+            Some((records, since)) => (records, Some(since)),
+            None => (upper.records()?, None),
+        };
         let content = self.hold_content(upper, &mut records, &mut written, course)?;
-        Ok((records, content, written))
+        Ok(Held { records, since, content, written })
     }
 
     fn hold_content(
@@ -174,7 +200,8 @@ impl Fs {
             };
             all.insert(id, source);
         }
-        batch.commit()?;
+        // Sealed content is the same content.
+        batch.commit_quietly()?;
         upper.frozen.lock().extend(all.keys());
         Ok(all)
     }
@@ -236,7 +263,7 @@ impl Fs {
             batch.put_inode(id.ino, &record);
             switched.push((id, blob));
         }
-        batch.commit()?;
+        batch.commit_quietly()?;
         for (id, blob) in switched {
             self.open.switch(id.ino, ContentKey::Blob(blob.digest), blob.size);
         }
@@ -326,6 +353,11 @@ impl Drop for Frozen<'_> {
 }
 
 impl Frozen<'_> {
+    /// Keeps for the next snapshot what this one, which is taken, leaves. To be called after [`Fs::rebase`].
+    pub fn leave(&self, left: Left) -> Result<()> {
+        self.upper.leave(left, self.content.keys().map(|id| id.ino))
+    }
+
     /// Ends the hold on content, and returns the data files that nothing names. A record that can't be read keeps its file.
     fn let_go(&self) -> Vec<DataId> {
         let _guard = self.upper.tree_lock.write();

@@ -7,7 +7,7 @@
 //! dirs      listings                              attrs     getattr, setattr      xattrs, acl
 //! open      opening and closing files             handles   what is open
 //! content   read, write, fallocate, seek, copy
-//! copy_up   clean content becomes dirty           freeze    what a snapshot needs
+//! copy_up   clean content becomes dirty           freeze    what a snapshot needs      since  what it leaves for the next
 //! partial   content of which the layer has only blocks
 //! sync      fsync, sync, closing                  settle    copies synced, removed content given back, in the background
 //! reclaim   inodes without a name                 totals    statfs                error   why an operation failed
@@ -20,7 +20,7 @@
 //! 1. a stripe of `copy_locks` (by inode): held while content is copied up, so that it is copied once, and while partial content is changed;
 //! 2. `partials`: shared by changes of partial content, exclusive for the instant of a snapshot, and when it becomes ordinary;
 //! 3. `tree_lock`: shared by readers of names and records, exclusive for changes; one operation is one batch under it;
-//! 4. the tables of `handles`, `views`, `frozen`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
+//! 4. the tables of `handles`, `views`, `frozen`, `taken`, `forgotten`, the backlog of `settle`: leaves, held for look-ups only.
 //!
 //! Invariant: a blob is never written: an open for writing yields layer content, or fails.
 
@@ -42,6 +42,7 @@ mod open;
 mod partial;
 mod reclaim;
 mod settle;
+pub mod since;
 mod sync;
 mod totals;
 mod types;
@@ -93,6 +94,8 @@ struct Upper {
     views: Mutex<LruCache<Ino, Arc<dirs::DirView>>>,
     /// Data files that a snapshot is reading: a later write copies them up again.
     frozen: Mutex<HashSet<DataId>>,
+    /// What the last snapshot left for the next.
+    taken: Mutex<Option<since::Taken>>,
     /// Unlinked inodes that the kernel forgot while they were open.
     forgotten: Mutex<HashSet<Ino>>,
     settling: settle::Settling,
@@ -116,6 +119,7 @@ impl Fs {
             by_range: partial::Threshold::default(),
             views: Mutex::new(LruCache::new(VIEWS)),
             frozen: Mutex::new(HashSet::new()),
+            taken: Mutex::new(None),
             forgotten: Mutex::new(HashSet::new()),
             settling: settle::Settling::default(),
         });

@@ -97,9 +97,18 @@ impl Batch<'_> {
 
     /// Makes the changes; the operating system has them when this returns.
     pub fn commit(self) -> Result<(), LayerError> {
+        self.commit_as(false)
+    }
+
+    /// The same of changes that no snapshot would show, such as where content lies: [`Db::changed_since`] doesn't tell of them.
+    pub fn commit_quietly(self) -> Result<(), LayerError> {
+        self.commit_as(true)
+    }
+
+    fn commit_as(self, quiet: bool) -> Result<(), LayerError> {
         if self.changes.is_empty() {
             return Ok(());
         }
-        self.db.commit(self.changes, self.freeing)
+        self.db.commit(self.changes, self.freeing, quiet)
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! handles   the database and its keyspaces; keys and values as bytes
 //! records   what is read, by type       batch   what is changed, by type; both by the keys and values of `record` and `blocks`
+//! watch     which inodes batches changed since a moment
 //! failure   what happens when the disk is full or fails
 //! ```
 //! Invariant: a batch that was committed has been handed to the operating system, so a killed daemon loses nothing of it; it is on
@@ -16,10 +17,12 @@ mod batch;
 mod failure;
 mod handles;
 mod records;
+mod watch;
 
 pub use batch::Batch;
 pub(super) use handles::COUNT;
 pub use handles::Space;
+pub use watch::Changed;
 
 use super::error::LayerError;
 use super::journal;
@@ -56,6 +59,7 @@ pub struct Db {
     failed_at: Mutex<Option<Instant>>,
     /// How often it was opened anew.
     reopened: AtomicU64,
+    watch: watch::Watch,
 }
 
 impl std::fmt::Debug for Db {
@@ -84,6 +88,7 @@ impl Db {
             lent: AtomicU64::new(0),
             failed_at: Mutex::new(None),
             reopened: AtomicU64::new(0),
+            watch: watch::Watch::default(),
         })
     }
 
@@ -95,7 +100,7 @@ impl Db {
     /// Marks every keyspace as made, for [`Db::is_whole`].
     pub fn stamp(&self) -> Result<(), LayerError> {
         let stamp = |space| Change { space, key: STAMP.into(), value: Some([].into()) };
-        self.commit(vec![stamp(Space::Inodes), stamp(Space::Names), stamp(Space::Meta)], false)?;
+        self.commit(vec![stamp(Space::Inodes), stamp(Space::Names), stamp(Space::Meta)], false, true)?;
         self.handles()?.database.persist(PersistMode::SyncAll).map_err(|e| self.failed(e))
     }
 
@@ -121,7 +126,16 @@ impl Db {
     }
 
     /// Makes `changes`, all or none. `freeing`: they give space back or must not fail for want of it, so the reserve may be used for them.
-    fn commit(&self, mut changes: Vec<Change>, freeing: bool) -> Result<(), LayerError> {
+    /// `quiet`: the watch isn't told.
+    fn commit(&self, changes: Vec<Change>, freeing: bool, quiet: bool) -> Result<(), LayerError> {
+        let touched = if quiet { Vec::new() } else { watch::touched(&changes) };
+        let outcome = self.commit_in_turn(changes, freeing);
+        // Afterwards, whatever the outcome: who asks in between sees the change itself already, or hears of it the next time.
+        self.watch.note(touched);
+        outcome
+    }
+
+    fn commit_in_turn(&self, mut changes: Vec<Change>, freeing: bool) -> Result<(), LayerError> {
         let _turn = self.turn.lock();
         let count = self.count.load(Ordering::Acquire) + 1;
         let value = Some(count.to_le_bytes().into());
