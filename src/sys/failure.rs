@@ -7,6 +7,11 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// The error of a full disk, where the host told of it only by taking fewer bytes than it was given.
+pub fn full() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOSPC)
+}
+
 /// The disk didn't take or give the bytes (EIO).
 pub fn is_lost(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EIO)

@@ -14,6 +14,7 @@ use super::view::{View, place};
 use crate::format::Ino;
 use crate::layer::{DataId, Partial};
 use crate::sys::copy::copy_range;
+use crate::sys::failure;
 use nix::fcntl::FallocateFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -190,7 +191,7 @@ impl Changing<'_> {
             self.bring_more(reached);
         }
         if counted == offset && done > 0 {
-            return Err(VfsError::io("can't write a file of the layer")(std::io::ErrorKind::StorageFull.into()));
+            return Err(VfsError::io("can't write a file of the layer")(failure::full()));
         }
         Ok(counted - offset)
     }
@@ -263,5 +264,44 @@ impl Changing<'_> {
             self.upper.layer.data().renewed(self.id);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Copying, OpenMode};
+    use super::*;
+    use crate::format::Name;
+    use crate::ingest::{ImportOptions, Progress, import_dir};
+    use crate::layer::Layer;
+    use crate::store::Store;
+
+    #[test]
+    fn a_block_of_which_only_a_part_found_room_is_as_it_was_and_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("file"), vec![b'b'; 10_000]).unwrap();
+        let store = Store::init(&folder.path().join("store")).unwrap();
+        let options = ImportOptions::new("base".parse().unwrap());
+        let base = import_dir(&store, &source, &options, &Progress::default()).unwrap().manifest;
+        let fs = Fs::with_layer(&store, base, Layer::open(&folder.path().join("layer")).unwrap()).unwrap();
+        fs.copy_by(Copying::Range);
+        let ino = fs.lookup(Ino::ROOT, Name::new(b"file").unwrap()).unwrap().unwrap().ino;
+        let opened = fs.open(ino, OpenMode { write: true, truncate: false }).unwrap();
+        let outcome = fs.change_partial(ino, None, |file| {
+            file.overwrite(0, 4096, |host| {
+                host.set_len(10_000).unwrap();
+                std::os::unix::fs::FileExt::write_all_at(host, b"part", 0).unwrap();
+                Ok(4)
+            })
+        });
+        // By its number, for that is what a program is told.
+        let Err(VfsError::Io { source, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(source.raw_os_error(), failure::full().raw_os_error());
+        let mut found = vec![0; 4096];
+        fs.read(opened.handle, 0, &mut found).unwrap();
+        assert_eq!(found, vec![b'b'; 4096]);
+        fs.release(opened.handle);
     }
 }
