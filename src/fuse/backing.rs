@@ -22,7 +22,8 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-const KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// A registration costs the kernel some hundred bytes, and its file on the host stays in memory. Files of the base are there for all mounts once.
+const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("not zero");
 
 /// A file that was registered with the kernel, which lets go of it when this is dropped.
 #[derive(Debug)]
