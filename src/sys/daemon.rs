@@ -1,9 +1,40 @@
-//! Descriptors that aren't to be held: of a process in the background, and of a thread that nobody may wait for.
+//! A process in the background, and descriptors that aren't to be held: by it, and by a thread that nobody may wait for.
 
+use nix::unistd::{ForkResult, Pid, fork};
+use rustix::process::{WaitOptions, waitpid};
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
-/// Closes every descriptor but standard input, output and error: what the command inherited isn't the daemon's to hold open. To be called
-/// first of all, while the process has opened nothing yet.
+/// Which of two processes this is.
+pub enum Fork {
+    /// The one that forked, and its child.
+    Parent(Pid),
+    /// The child.
+    Child,
+}
+
+/// Forks a process that has no other threads than the caller; it is refused for one that has.
+pub fn fork_alone() -> io::Result<Fork> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+        return Err(io::Error::other("the process has several threads, so it can't be forked"));
+    }
+    // SAFETY: no other thread holds a lock that the child would wait for, or has left anything half done.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+/// Waits for a child's end.
+pub fn end_of(child: Pid) -> io::Result<ExitStatus> {
+    let ended = waitpid(rustix::process::Pid::from_raw(child.as_raw()), WaitOptions::empty())?;
+    let (_, status) = ended.ok_or(io::ErrorKind::NotFound)?;
+    Ok(ExitStatus::from_raw(status.as_raw()))
+}
+
+/// Closes every descriptor but standard input, output and error: what the command has open isn't the daemon's to hold. To be called while no value of the
+/// process owns one of them.
 pub fn close_inherited() {
     // SAFETY: close_range(2) touches no memory of ours, and by the contract above no value of this process owns a descriptor from 3 up.
     // A kernel without it (before 5.9) leaves them open, which harms nobody but who waits for their end.

@@ -1,8 +1,9 @@
-//! Going into the background: the command starts itself again and waits for that process to say that the mount answers.
+//! Going into the background: the command forks and waits for that process to say that the mount answers. It isn't started anew, for starting takes as
+//! long as mounting.
 //!
 //! ```text
 //! command                          process in the background (new session, `run/ID.log` as standard error)
-//!   starts it, its stdout a pipe ──▶ mounts, waits until the mount answers
+//!   forks, its stdout a pipe     ──▶ mounts, waits until the mount answers
 //!   reads one line           ◀────── {"ready":RECORD} or {"failed":ERROR}; then its stdout becomes /dev/null
 //!   exits accordingly                serves until it is unmounted
 //! ```
@@ -12,15 +13,15 @@
 use crate::cli::error::{Doing as _, Error, Result};
 use crate::cli::exit::Exit;
 use crate::store::{MountRecord, Store};
+use crate::sys::daemon::{Fork, end_of, fork_alone};
 use crate::sys::failure::is_full;
-use nix::unistd::{dup2_stdout, setsid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, PipeReader, Write as _};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 /// What the process in the background says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,26 +34,56 @@ enum Word {
 /// Lines of the log that an early end is reported with.
 const LOG_LINES: usize = 8;
 
-/// Starts this program again with `args`, and waits until it has mounted or failed.
-pub(super) fn start(args: &[OsString], store: &Store, id: &str) -> Result<MountRecord> {
+/// Which of the two processes this is.
+pub(super) enum Side {
+    /// The mount answers.
+    Command(Box<MountRecord>),
+    /// It is to be made and served here, under this id.
+    Background(Background, String),
+}
+
+/// Forks, and waits in the command until the process in the background has mounted or failed. This process may have no other threads.
+pub(super) fn start(store: &Store, id: String) -> Result<Side> {
     let system = |what: &str, error: io::Error| Error { exit: Exit::System, ..Error::of(what, &error) };
-    let (log, log_path) = open_log(store, id)?;
-    let program = std::env::current_exe().map_err(|e| system("find this program to start it again", e))?;
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .map_err(|e| system("start the process that serves the mount", e))?;
-    match listen(&mut child) {
-        Some(Word::Ready(record)) => Ok(*record),
-        Some(Word::Failed(error)) => {
-            remove(&log_path);
-            Err(error)
+    let doing = "start the process that serves the mount";
+    let (log, log_path) = open_log(store, &id)?;
+    let null = File::open("/dev/null").map_err(|e| system(doing, e))?;
+    let (heard, said) = io::pipe().map_err(|e| system(doing, e))?;
+    match fork_alone().map_err(|e| system(doing, e))? {
+        Fork::Child => {
+            enter([null.into(), said.into(), log.into()], heard.into()).map_err(|e| system(doing, e))?;
+            Ok(Side::Background(Background(()), id))
         }
-        None => Err(early_end(&mut child, &log_path)),
+        Fork::Parent(child) => {
+            // Else the end of the process in the background wouldn't be heard.
+            drop(said);
+            match listen(heard) {
+                Some(Word::Ready(record)) => Ok(Side::Command(record)),
+                Some(Word::Failed(error)) => {
+                    remove(&log_path);
+                    Err(error)
+                }
+                None => Err(early_end(child, &log_path)),
+            }
+        }
     }
+}
+
+/// Makes these standard input, output and error, lets go of all else that was inherited, and leaves the terminal's session, so that the process can't
+/// be stopped from there.
+fn enter(standard: [OwnedFd; 3], other: OwnedFd) -> io::Result<()> {
+    let [input, output, error] = &standard;
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(error)?;
+    // Closed with all else, by number.
+    let _numbers = (standard.map(IntoRawFd::into_raw_fd), other.into_raw_fd());
+    crate::sys::daemon::close_inherited();
+    // It fails only for a process that leads its group, which a child doesn't.
+    let _ = setsid();
+    // nothing keeps the directory from being unmounted or removed
+    let _ = std::env::set_current_dir("/");
+    Ok(())
 }
 
 /// In the store, or beside other programs' temporary files when the store can't be written.
@@ -82,14 +113,14 @@ pub(super) fn log_path(store: &Store, id: &str) -> PathBuf {
     if spare.exists() { spare } else { store.log_path(id) }
 }
 
-fn listen(child: &mut Child) -> Option<Word> {
+fn listen(heard: PipeReader) -> Option<Word> {
     let mut line = String::new();
-    BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
+    BufReader::new(heard).read_line(&mut line).ok()?;
     serde_json::from_str(&line).ok()
 }
 
-fn early_end(child: &mut Child, log_path: &Path) -> Error {
-    let how = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+fn early_end(child: Pid, log_path: &Path) -> Error {
+    let how = end_of(child).map_or_else(|e| e.to_string(), |status| status.to_string());
     let log = std::fs::read(log_path).unwrap_or_default();
     let log = String::from_utf8_lossy(&log).into_owned();
     remove(log_path);
@@ -109,20 +140,10 @@ fn remove(log: &Path) {
     let _ = std::fs::remove_file(log);
 }
 
-/// The background's side, begun before anything else is done.
+/// The background's side.
 pub(super) struct Background(());
 
 impl Background {
-    /// Leaves the terminal's session, so that it can't be stopped from there, and lets go of all that was inherited.
-    pub(super) fn enter() -> Self {
-        crate::sys::daemon::close_inherited();
-        // it fails only for a process that leads its group already, as one started from a shell with -f would
-        let _ = setsid();
-        // nothing keeps the directory from being unmounted or removed
-        let _ = std::env::set_current_dir("/");
-        Self(())
-    }
-
     /// Tells the waiting command that the mount answers; an error when nobody waits any more.
     pub(super) fn ready(&self, record: &MountRecord) -> Result<()> {
         let doing = || "tell the command that the mount is ready";

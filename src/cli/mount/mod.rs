@@ -5,7 +5,7 @@
 //! helper   mount.fuse.cairnfs REF DIR [-sfnv] [-o OPTS]                 serve    what the mount's process does
 //! remount  other flags for a mount that is there
 //! ```
-//! All ways make a [`Plan`]; it is carried out in this process (`-f`) or in one in the background, which is given the plan as arguments.
+//! All ways make a [`Plan`]; it is carried out in this process (`-f`) or in one in the background, which is a fork of this one.
 
 mod daemon;
 pub(super) mod helper;
@@ -21,8 +21,8 @@ use super::{log, mounts};
 use crate::format::LayerName;
 use crate::fuse;
 use crate::store::{MountInfo, MountRecord, Store};
+use daemon::Side;
 use options::Options;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -70,9 +70,6 @@ pub struct Args {
     /// The project that a new layer counts for
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,
-    /// Be the process in the background, with this id
-    #[arg(long, hide = true, value_name = "ID")]
-    pub daemon_id: Option<String>,
 }
 
 /// Where writes go.
@@ -109,32 +106,21 @@ struct Plan {
 }
 
 pub(super) fn run(context: &Context, args: Args) -> Result<()> {
-    let background = args.daemon_id.as_ref().map(|_| daemon::Background::enter());
-    let plan = match Plan::new(context, &args) {
-        Ok(plan) => plan,
-        Err(error) => {
-            background.inspect(|background| background.failed(&error));
-            return Err(error);
-        }
-    };
-    match (background, args.daemon_id) {
-        (Some(background), Some(id)) => {
-            log::start(plan.log.as_deref(), plan.verbose, true)?;
-            serve::in_background(&plan, id, background)
-        }
+    let plan = Plan::new(context, &args)?;
+    match args.foreground {
         _ if plan.options.remount => {
             remount::run(&plan)?;
             let value = serde_json::json!({ "mountpoint": plan.mountpoint, "read_only": plan.options.read_only });
             context.out.done(&value, || format!("{} has other options now", plan.mountpoint.display()))
         }
-        _ if args.foreground => {
+        true => {
             plan.clear_dead(context.out)?;
             log::start(plan.log.as_deref(), plan.verbose, true)?;
             serve::in_foreground(&plan)
         }
-        _ => {
+        false => {
             plan.clear_dead(context.out)?;
-            let record = plan.start()?;
+            let Some(record) = plan.start()? else { return Ok(()) };
             let value = mounts::value(&MountInfo { record, alive: true });
             context.out.done(&value, || {
                 format!("`{}` is mounted on {}{}", plan.reference, plan.mountpoint.display(), plan.with())
@@ -174,11 +160,18 @@ impl Plan {
         Ok(())
     }
 
-    /// Mounts in a process in the background; returns when the mount answers.
-    fn start(&self) -> Result<MountRecord> {
+    /// Mounts in a process in the background; returns when the mount answers. That process returns from here too, with `None`: at the mount's end.
+    fn start(&self) -> Result<Option<MountRecord>> {
         let store = Store::open(&self.store).doing(|| self.doing())?;
         let id = store.new_mount_id();
-        daemon::start(&self.args(&id), &store, &id)
+        match daemon::start(&store, id)? {
+            Side::Command(record) => Ok(Some(*record)),
+            Side::Background(background, id) => {
+                log::start(self.log.as_deref(), self.verbose, true)?;
+                serve::in_background(self, id, background)?;
+                Ok(None)
+            }
+        }
     }
 
     /// For error messages: what couldn't be done.
@@ -192,27 +185,6 @@ impl Plan {
             Write::Layer(name) => format!(" with layer `{name}`"),
             Write::Memory => ", writes go to memory".to_owned(),
         }
-    }
-
-    /// The plan as arguments of the process in the background.
-    fn args(&self, id: &str) -> Vec<OsString> {
-        let mut args: Vec<OsString> = ["mount", "--foreground", "--daemon-id", id, "--store"].map(Into::into).to_vec();
-        args.push(self.store.clone().into());
-        match &self.write {
-            Write::Nowhere => {}
-            Write::Layer(name) => args.extend(["--layer".into(), name.as_str().into()]),
-            Write::Memory => args.push("--tmpfs".into()),
-        }
-        for (option, value) in [("--project", &self.project), ("--log", &self.log)] {
-            args.extend(value.iter().flat_map(|value| [OsString::from(option), value.into()]));
-        }
-        args.extend(std::iter::repeat_n(OsString::from("-v"), self.verbose.into()));
-        let options = self.options.text();
-        if !options.is_empty() {
-            args.extend(["-o".into(), options.into()]);
-        }
-        args.extend(["--".into(), self.reference.clone().into(), self.mountpoint.clone().into()]);
-        args
     }
 }
 

@@ -97,11 +97,6 @@ impl Options {
     pub fn words(&self) -> &[String] {
         &self.words
     }
-
-    /// The options of the mount itself again, as one `-o` for the process in the background.
-    pub fn text(&self) -> String {
-        self.words.join(",")
-    }
 }
 
 /// Splits at commas; `\,` is a comma within a value, as fuse's own option parser has it.
@@ -156,12 +151,6 @@ mod tests {
         let options = parse("ro,nosuid,relatime,remount,user_id=0,group_id=0,default_permissions,allow_other").unwrap();
         assert!(options.remount && options.read_only);
         assert!(parse("rw,user_id=0").is_err());
-    }
-
-    #[test]
-    fn text_says_the_same_again() {
-        let options = parse("ctl=off,ro,nosuid,threads=3").unwrap();
-        assert_eq!(parse(&options.text()).unwrap(), options);
     }
 
     #[test]
