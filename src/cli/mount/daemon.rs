@@ -43,10 +43,12 @@ pub(super) enum Side {
 }
 
 /// Forks, and waits in the command until the process in the background has mounted or failed. This process may have no other threads.
-pub(super) fn start(store: &Store, id: String) -> Result<Side> {
+pub(super) fn start(store: Store, id: String) -> Result<Side> {
     let system = |what: &str, error: io::Error| Error { exit: Exit::System, ..Error::of(what, &error) };
     let doing = "start the process that serves the mount";
-    let (log, log_path) = open_log(store, &id)?;
+    let (log, log_path) = open_log(&store, &id)?;
+    // Its locks' files aren't used across a fork, and all that is open goes in the background.
+    drop(store);
     let null = File::open("/dev/null").map_err(|e| system(doing, e))?;
     let (heard, said) = io::pipe().map_err(|e| system(doing, e))?;
     match fork_alone().map_err(|e| system(doing, e))? {

@@ -164,7 +164,7 @@ impl Plan {
     fn start(&self) -> Result<Option<MountRecord>> {
         let store = Store::open(&self.store).doing(|| self.doing())?;
         let id = store.new_mount_id();
-        match daemon::start(&store, id)? {
+        match daemon::start(store, id)? {
             Side::Command(record) => Ok(Some(*record)),
             Side::Background(background, id) => {
                 log::start(self.log.as_deref(), self.verbose, true)?;
