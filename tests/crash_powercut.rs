@@ -7,6 +7,7 @@ mod crash_util;
 #[path = "store_util/disk.rs"]
 mod disk;
 
+use crash_util::model::Bytes;
 use crash_util::skip::possible;
 use crash_util::world::{End, World};
 use crash_util::{Random, number, seed};
@@ -45,6 +46,27 @@ fn what_was_synced_survives_power_cuts_and_the_rest_is_consistent() {
         println!("{kind}: {rounds} cuts, {:?}", world.tally);
         assert_eq!(world.tally.emptied, 0, "content that was synced is gone");
     }
+}
+
+/// The judge itself.
+#[test]
+fn what_a_former_cut_took_back_may_be_behind_the_synced_end_and_nowhere_else() {
+    let mut bytes = Bytes::new(vec![1; 5000]);
+    bytes.versions.push([vec![1; 5000], vec![2; 5000]].concat().into());
+    let mut bytes = bytes.cut_to(vec![1; 5000]);
+    bytes.versions.push([vec![1; 5000], vec![3; 5000]].concat().into());
+    let found = |at: usize, byte: u8, length: usize| {
+        let mut found = [vec![1; 5000], vec![3; length - 5000]].concat();
+        found[at] = byte;
+        bytes.reject(&found)
+    };
+    assert_eq!(found(5000, 2, 8192), None);
+    assert_eq!(found(8191, 2, 8192), None);
+    assert!(found(8192, 2, 9000).is_some(), "of another block");
+    assert!(found(4999, 2, 8192).is_some(), "synced");
+    assert!(found(6000, 4, 8192).is_some(), "never written");
+    bytes.synced(None);
+    assert!(bytes.taken_back.is_empty());
 }
 
 /// A round: load, now and then with a killed daemon before, a cut, and all that is there judged.

@@ -247,7 +247,7 @@ impl World {
                 }
                 known.under_way = false;
                 if end != End::Kill {
-                    known = Bytes { mtime: known.mtime, ..Bytes::new(file.content.clone()) };
+                    known = known.cut_to(file.content.clone());
                 } else if **known.now() != file.content {
                     known.versions.push(file.content.clone().into());
                 }
