@@ -11,7 +11,6 @@ use common::wait_until;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const DIRS: usize = 40;
@@ -46,32 +45,25 @@ const REST: u64 = (DIRS / 2 * FILES * "content".len()) as u64;
 
 #[test]
 fn a_program_that_walks_finds_the_rest_known() {
-    for mount in [TestMount::read_only, TestMount::writable] {
-        let mount = mount(&tree(tree(Spec::new(), "usr"), "home"));
-        walk_half(mount.root(), "usr");
-        wait_until("all of `usr` is listed", || mount.count("listed_ahead") >= DIRS as u64);
-        let asked = || mount.count("lookup") + mount.count("readdir");
-        // The last directory is counted when it has been listed; what the thread may still do is of those before.
-        let before = asked();
-        assert_eq!(look_at_the_rest(mount.root(), "usr"), REST);
-        assert_eq!(asked(), before, "the kernel knew all of it");
-        assert!(mount.count("listed_ahead") <= DIRS as u64, "`home`, where nobody looked, was left alone");
-        mount.stop();
-    }
+    let mount = TestMount::read_only(&tree(tree(Spec::new(), "usr"), "home"));
+    walk_half(mount.root(), "usr");
+    wait_until("all of `usr` is listed", || mount.count("listed_ahead") >= DIRS as u64);
+    let asked = || mount.count("lookup") + mount.count("readdir");
+    // The last directory is counted when it has been listed; what the thread may still do is of those before.
+    let before = asked();
+    assert_eq!(look_at_the_rest(mount.root(), "usr"), REST);
+    assert_eq!(asked(), before, "the kernel knew all of it");
+    assert!(mount.count("listed_ahead") <= DIRS as u64, "`home`, where nobody looked, was left alone");
+    mount.stop();
 }
 
+/// The kernel would keep what the daemon was told of a directory just before a program changed it.
 #[test]
-fn what_was_changed_before_is_shown_as_it_is() {
+fn a_mount_with_a_layer_is_not_listed() {
     let mount = TestMount::writable(&tree(Spec::new(), "usr"));
-    fs::write(mount.at("usr/39/00"), "longer than before").unwrap();
-    fs::remove_file(mount.at("usr/38/07")).unwrap();
-    fs::rename(mount.at("usr/37"), mount.at("moved")).unwrap();
     walk_half(mount.root(), "usr");
-    wait_until("the tree is listed", || mount.count("listed_ahead") >= DIRS as u64 - 1);
-    assert_eq!(fs::metadata(mount.at("usr/39/00")).unwrap().size(), 18);
-    assert_eq!(fs::read_dir(mount.at("usr/38")).unwrap().count(), FILES - 1);
-    assert_eq!(fs::read_dir(mount.at("moved")).unwrap().count(), FILES);
-    assert!(fs::metadata(mount.at("usr/37")).is_err());
+    assert_eq!(look_at_the_rest(mount.root(), "usr"), REST);
+    assert_eq!(mount.count("listed_ahead"), 0);
     mount.stop();
 }
 
@@ -114,7 +106,7 @@ fn begin_walk(root: &Path) {
 fn a_mount_is_unmounted_while_it_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    let mut mount = ProcessMount::start(&store, "base", &["--layer", "x"]);
+    let mut mount = ProcessMount::start(&store, "base", &[]);
     begin_walk(mount.root());
     umount2(mount.root(), MntFlags::empty()).unwrap();
     assert!(mount.wait().success());

@@ -11,6 +11,8 @@
 //! over       with a walk of everything, or with one that can't be done
 //! ```
 //! Invariants
+//! - It is for mounts without a layer. The kernel takes attributes from an answer that it had asked for before a program changed the inode, if they come
+//!   after (`fuse_dir_changed` leaves `attr_version` as it was, seen on Linux 6.18): a directory that changes would keep its former mtime for good.
 //! - The thread has a table of descriptors of its own, without the connection to the kernel. Else a process that is killed while the thread waits for an
 //!   answer would keep the connection open, on which that thread waits: neither would ever end.
 //! - It reaches the tree by a mount of its own that is nowhere in the tree of directories, so nobody's umount(2) finds it in use; and it ends as soon

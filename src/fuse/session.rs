@@ -88,7 +88,9 @@ impl Mounted {
         // Set once, here, so it can't be set already.
         let _first = notifier.set(session.notifier());
         let connection = connection_of(&mountpoint);
-        if let Some(connection) = connection.filter(|_| options.ahead) {
+        // Only where nothing changes: an answer that was under way to the thread when a program changed the directory would have the kernel keep the
+        // attributes from before.
+        if let Some(connection) = connection.filter(|_| options.ahead && fs.is_read_only()) {
             scout.may_walk(mountpoint.clone(), connection);
         }
         let inner =

@@ -42,8 +42,8 @@ Options of -o, separated by commas:
   remount          give the mount that is there other flags: ro or rw, nosuid, nodev, noexec,
                    noatime. What else is told must be as it is; rw needs a layer, `tmpfs` or
                    `ctl=rw`
-  ahead=auto|off   list directories ahead of a program that walks the tree (the default), or leave
-                   it to the program
+  ahead=auto|off   list directories of a mount without a layer ahead of a program that walks the
+                   tree (the default), or leave it to the program
   threads=N        threads that serve the kernel [default: 4]
   store=PATH layer=NAME tmpfs project=NAME log=FILTER
                    as the options of the command line: for fstab and `mount -t fuse.cairnfs`";
