@@ -95,7 +95,8 @@ impl Scout {
         Self {
             place: OnceLock::new(),
             enough: (entries / PART).max(FEWEST),
-            state: AtomicU8::new(WAITING),
+            // Until it may walk, a sign costs one look at this.
+            state: AtomicU8::new(OVER),
             score: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             recent: [const { AtomicU64::new(0) }; RECENT],
@@ -107,6 +108,7 @@ impl Scout {
     pub(super) fn may_walk(&self, mountpoint: PathBuf, connection: u32) {
         // A mount begins once.
         let _first = self.place.set(Place { mountpoint, connection });
+        self.state.store(WAITING, Relaxed);
     }
 
     /// A request was about names in `dir`.
@@ -114,7 +116,7 @@ impl Scout {
         if self.state.load(Relaxed) != WAITING || !self.is_enough(sign, dir) {
             return;
         }
-        if self.place.get().is_none() || self.state.swap(WALKING, Relaxed) != WAITING {
+        if self.state.swap(WALKING, Relaxed) != WAITING {
             return;
         }
         let (scout, fs, metrics) = (Arc::clone(self), Arc::clone(fs), Arc::clone(metrics));
